@@ -1,0 +1,53 @@
+"""``eyeline evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eyeline.cli.screen import print_json, print_line, progress_bars
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx artifact.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled images, as for eyeline train.")],
+    split: Annotated[
+        str | None, typer.Option(help="test or all. Default: test where the source has a test part.")
+    ] = None,
+    good: Annotated[str | None, typer.Option(help="The defect-free class. Default: the artifact's.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="As for eyeline train.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Measure an inspector on labelled images: every rate with its interval, by group where groups are known.
+
+    Example: eyeline evaluate runs/parts/model.onnx newparts/
+    """
+    with progress_bars() as progress:
+        from eyeline.jobs import evaluate_model
+
+        found = evaluate_model(model, source, split=split, good=good, group_by=group_by, progress=progress)
+    if json:
+        print_json(found.to_dict())
+        return
+    result = found.evaluation
+    print_line(result.claim)
+    for name in (
+        "auroc",
+        "average_precision",
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "escape_rate",
+        "overkill_rate",
+        "brier",
+        "ece",
+    ):
+        rate = getattr(result, name)
+        value = "undefined" if rate.value is None else f"{rate.value:.4f}  [{rate.low:.4f}, {rate.high:.4f}]"
+        print_line(f"{name:<18} {value}")
+    for path, error in found.errors.items():
+        print_line(f"not judged: {path}: {error}")
+    if found.note:
+        print_line(f"Note: {found.note}")

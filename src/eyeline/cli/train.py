@@ -1,0 +1,139 @@
+"""``eyeline train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eyeline.cli.screen import print_json, print_line, progress_bars
+from eyeline.errors import EyelineError
+
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder with one subfolder a class (optionally under train/, val/, test/), a CSV or Parquet file "
+        "with columns path,label[,split,group,mask,weight], or a named data set: elpv, digits.",
+    ),
+]
+
+
+def train(
+    source: Source = None,
+    network: Annotated[str, typer.Option(help="See eyeline networks.")] = "efficientnet_lite0",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet, none, or a .safetensors/.pth file. Default: published ones if installed."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/<name>.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=16, max=4096, help="Pixels a side. Default: the images' own, 64 to 320.")
+    ] = None,
+    good: Annotated[
+        str | None,
+        typer.Option(help="The defect-free class. Guessed from good, ok, functional, free, normal, pass."),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="What must stay together: a column, 'folder', or a pattern like '(?P<group>.+)_\\d+'."
+        ),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for training, such as 5m, 90s or 1h.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Passes over the images, instead of a budget.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file of training settings.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an interrupted run; no SOURCE needed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the order and the augmentation.")] = 0,
+    max_bad: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of unreadable images to accept.")
+    ] = 0.01,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Train an inspector, measure it on parts it never saw, and ship it as one .onnx file.
+
+    The images are split by group where groups are known, a head is fitted on frozen features, the network is
+    fine-tuned, the validation part chooses the epoch and the threshold, the test part is measured once, and the
+    exported file is run again over the whole test part: one changed decision and nothing is shipped.
+
+    Example: eyeline train photos/ --budget 5m --out runs/parts
+    """
+    if budget is not None and epochs is not None:
+        raise EyelineError("give --budget or --epochs, not both", code="usage")
+    if resume is not None and source is not None:
+        raise EyelineError("--resume takes everything from the run: give no SOURCE", code="usage")
+    if resume is None and source is None:
+        raise EyelineError("a SOURCE is needed", code="usage", hint="see eyeline train --help")
+    options: dict[str, Any] = {
+        "network": network,
+        "weights": weights,
+        "image_size": image_size,
+        "good": good,
+        "group_by": group_by,
+        "budget": None if budget is None else seconds(budget),
+        "epochs": epochs,
+        "seed": seed,
+        "max_bad": max_bad,
+        "device": device,
+    }
+    with progress_bars() as progress:
+        from eyeline.jobs import train as job  # after the first line is on the screen: torch takes seconds
+
+        progress("starting", 0, 1, "")
+        if recipe is not None:
+            from eyeline.training import Recipe
+
+            options["recipe"] = Recipe.read(recipe).to_dict()
+        run = job(source, out=out, resume=resume, progress=progress, **options)
+    if json:
+        print_json(run.to_dict())
+    else:
+        print_summary(run)
+
+
+def print_summary(run: Any) -> None:
+    """Three lines: how good, what it is worth, where it lies."""
+    test = run.evaluation
+    print_line(
+        f"Test: {test.images} images"
+        + (f" in {test.groups} groups" if test.groups else "")
+        + f", AUROC {_rate(test.auroc)}, escapes {_percent(test.escape_rate)}, overkill {_percent(test.overkill_rate)}"
+    )
+    by = {protocol.by: sum(protocol.auroc) / len(protocol.auroc) for protocol in run.protocols}
+    if "group" in by and "image" in by:
+        print_line(
+            f"Split: the same quick inspector scores AUROC {by['image']:.3f} by random split and {by['group']:.3f} "
+            f"by group: a random split flatters by {by['image'] - by['group']:.3f}"
+        )
+    else:
+        print_line(f"Claim: {test.claim}")
+    print_line(f"Model: {run.model}   Report: {run.report}   ({run.seconds:.0f} s)")
+
+
+def seconds(text: str) -> float:
+    """A duration such as 90s, 5m or 1h in seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e7:
+        raise EyelineError(f"budget is {text!r}; allowed: a time such as 90s, 5m or 1h", code="usage")
+    return value
+
+
+def _rate(rate: Any) -> str:
+    return "undefined" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+
+
+def _percent(rate: Any) -> str:
+    return "undefined" if rate.value is None else f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"

@@ -1,0 +1,66 @@
+"""From a source to pixels on the network's doorstep: which size, how many channels, which weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from eyeline.errors import EyelineError, ImageError
+from eyeline.images import DecodeOptions, ImageTable, decode_image
+from eyeline.networks import NetworkInfo
+
+LOOKED_AT = 48  # images, to see sizes and colours
+SMALLEST, LARGEST = 64, 320  # pixels a side that are chosen without being asked
+SAME_ASPECT = 1.15
+
+
+def choose_decoding(table: ImageTable, image_size: int | None) -> DecodeOptions:
+    """How files become the network's input.
+
+    The size is the images' own (their median longer side) between 64 and 320 pixels: thin defects vanish when
+    a picture is shrunk, and larger pictures cost time. Pictures of about one square shape are squashed onto it,
+    others keep their aspect with bars. Grey pictures stay grey: one channel.
+    """
+    sides, aspects, grey = [], [], True
+    for row in np.unique(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)):
+        try:
+            image = decode_image(table.source(int(row)), channels=3)
+        except ImageError:
+            continue  # reported when everything is decoded
+        height, width, _ = image.shape
+        sides.append(max(height, width))
+        aspects.append(width / height)
+        grey = grey and bool((image == image[:, :, :1]).all())
+    if not sides:
+        raise EyelineError("none of the images looked at can be read", code="too_many_bad", path=table.name)
+    size = image_size or int(np.clip(np.median(sides), SMALLEST, LARGEST))
+    square = min(aspects) >= 1 / SAME_ASPECT and max(aspects) <= SAME_ASPECT
+    return DecodeOptions(
+        image_size=(size, size), channels=1 if grey else 3, resize="squash" if square else "letterbox"
+    )
+
+
+def choose_weights(info: NetworkInfo, weights: str | None) -> str | None:
+    """What `create_network` is to load: None asks for published weights where a package has them."""
+    if weights == "none":
+        return None
+    if weights is not None:
+        return weights
+    from eyeline.networks.weights import PACKAGES
+
+    package = PACKAGES.get(info.name)
+    return "imagenet" if package is not None and importlib.util.find_spec(package) else None
+
+
+def display_names(paths: Sequence[str]) -> tuple[str, ...]:
+    """Paths without the folders that all of them share: what travels in artifacts and pages."""
+    if len(paths) < 2:
+        return tuple(os.path.basename(path) for path in paths)
+    try:
+        common = os.path.commonpath(paths)
+    except ValueError:  # absolute and relative ones mixed
+        return tuple(paths)
+    return tuple(os.path.relpath(path, common) for path in paths) if common else tuple(paths)

@@ -1,0 +1,444 @@
+"""The main job: a source of labelled images in; a proven artifact, its figures and a report out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeline.errors import EyelineError
+from eyeline.images import (
+    DecodeOptions,
+    ImageTable,
+    PixelCache,
+    make_folds,
+    open_cache,
+    read_images,
+    split_images,
+)
+from eyeline.jobs.evaluate import FRACTIONS
+from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
+from eyeline.jobs.protocols import ProtocolResult, compare_protocols
+from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
+from eyeline.networks import Network, NetworkInfo, create_network, network_info
+from eyeline.progress import Progress, silent
+from eyeline.runtime import Calibration, Data, Licences, Threshold
+from eyeline.shipping import Reference, export_artifact
+from eyeline.training import (
+    Examples,
+    Fit,
+    Normalization,
+    Recipe,
+    embed_pixels,
+    fit,
+    freeze_batch_norm,
+    predict_logits,
+)
+from eyeline.verdicts import Evaluation, choose_threshold, decide, defect_scores, evaluate, fit_temperature
+
+if TYPE_CHECKING:
+    from eyeline.runtime import Artifact
+
+RULE = "balanced_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What the user asked for; recorded in the run, so that `--resume` needs nothing else."""
+
+    source: str
+    network: str = "efficientnet_lite0"
+    weights: str | None = (
+        None  # None: published ones where a package has them; "none"; or what create_network takes
+    )
+    image_size: int | None = None
+    good: str | None = None
+    group_by: str | None = None
+    budget: float | None = None  # seconds for training
+    epochs: int | None = None
+    seed: int = 0
+    max_bad: float = 0.01
+    device: str = "auto"
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    model: Path
+    report: Path
+    evaluation: Evaluation
+    protocols: tuple[ProtocolResult, ...]
+    seconds: float
+    network: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of ``eyeline train --json``."""
+        return {
+            "run": str(self.folder),
+            "model": str(self.model),
+            "report": str(self.report),
+            "seconds": round(self.seconds, 1),
+            "network": self.network,
+            "test": self.evaluation.to_dict(),
+            "protocols": [protocol.to_dict() for protocol in self.protocols],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What the trained network says about every usable image, and what was made of it."""
+
+    logits: NDArray[np.float32]  # (N, K)
+    probabilities: NDArray[np.float64]  # (N, K), calibrated
+    calibration: Calibration
+    threshold: Threshold
+    evaluation: Evaluation  # of the test part
+
+
+def train(
+    source: str | Path | ImageTable | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    table: ImageTable | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Run:
+    """Train, evaluate, ship and report; see `TrainOptions` for the options.
+
+    Parameters
+    ----------
+    source : what `read_images` takes, or a table that was read before.
+    out : the run folder, new or empty; None makes ``runs/<name>``.
+    resume : an unfinished run folder to go on with; every option then comes from its record.
+
+    Raises
+    ------
+    EyelineError : bad input, with everything as it was before.
+    GateError : the exported network does not decide as the trained one does; nothing is shipped.
+    Interrupted : stopped by a signal; `resume` goes on.
+    """
+    started = time.monotonic()
+    if isinstance(source, ImageTable):
+        table, source = source, source.name
+    if resume is not None:
+        folder = Path(resume)
+        record = read_record(folder)
+        if (folder / "model.onnx").exists():
+            raise EyelineError("this run is finished", code="finished", path=folder)
+        wish = TrainOptions(**record["options"])
+    else:
+        if source is None:
+            raise EyelineError("a source of images is needed", code="usage", hint="or --resume RUN")
+        wish = TrainOptions(source=str(source), **options)
+        record = {}
+    recipe = Recipe.from_dict(wish.recipe)
+    if wish.epochs is not None:
+        recipe = recipe.replace(epochs=wish.epochs)
+    info = network_info(wish.network)
+    device = choose_device(wish.device)
+
+    progress("reading", 0, 1, wish.source)
+    table = table or read_images(wish.source, good=wish.good, group_by=wish.group_by)
+    decode = DecodeOptions.from_dict(record["decode"]) if record else choose_decoding(table, wish.image_size)
+    weights = choose_weights(info, wish.weights)
+    net = create_network(
+        wish.network,
+        num_classes=len(table.classes),
+        in_channels=decode.channels,
+        image_size=decode.image_size,
+        weights=weights,
+    )
+    if resume is None:
+        folder = create_run(out, table.name)
+    cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
+    splits = _split(table, cache, record, wish.seed)
+    fingerprint = table.fingerprint()
+    if record and record["fingerprint"] != fingerprint:
+        raise EyelineError(
+            "the images or labels are not those this run began with", code="changed", path=folder
+        )
+    if not record:
+        record = {
+            "version": 1,
+            "options": wish.__dict__,
+            "recipe": recipe.to_dict(),
+            "network": wish.network,
+            "weights": weights,
+            "decode": decode.to_dict(),
+            "data": table.summary(),
+            "fingerprint": fingerprint,
+            "environment": environment(),
+            "splits": list(splits),
+            "unusable": {table.paths[row]: error.code for row, error in cache.errors.items()},
+        }
+        write_record(folder, record)
+
+    normalize = Normalization(info.mean, info.std, device).for_channels(decode.channels)
+    net.to(device)
+    examples, protocols = _prepare(net, table, cache, splits, recipe, normalize, record, wish, progress)
+    record["protocols"] = [protocol.to_dict() for protocol in protocols]
+    write_record(folder, record)
+    fitted = fit(
+        net,
+        examples,
+        recipe,
+        normalize,
+        folder=folder,
+        seed=wish.seed,
+        budget=None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
+        resume=resume is not None,
+        progress=progress,
+    )
+    judged = _judge(fitted.network, table, cache, splits, normalize, progress)
+    record |= {
+        "steps": fitted.plan.steps,
+        "best_epoch": fitted.best_epoch,
+        "training_seconds": round(fitted.seconds, 1),
+        "notes": list(fitted.notes),
+        "test": judged.evaluation.to_dict(),
+    }
+    write_record(folder, record)
+    _write_predictions(folder / "predictions.parquet", table, cache, splits, judged)
+    artifact = _ship(folder, fitted, table, cache, splits, decode, info, judged, record, progress)
+
+    from eyeline.jobs.report import report_run
+
+    seconds = time.monotonic() - started
+    report = report_run(
+        folder, artifact, table, cache, splits, judged, fitted, protocols, record, seconds, progress
+    )
+    record |= {"seconds": round(time.monotonic() - started, 1), "finished": True}
+    write_record(folder, record)
+    return Run(
+        folder=folder,
+        model=folder / "model.onnx",
+        report=report,
+        evaluation=judged.evaluation,
+        protocols=protocols,
+        seconds=time.monotonic() - started,
+        network=wish.network,
+        notes=fitted.notes,
+    )
+
+
+def choose_device(device: str) -> str:
+    """``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    EyelineError : another word, or no GPU that PyTorch can use.
+    """
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise EyelineError(f"device is {device!r}; allowed: auto, cpu, cuda", code="bad_option")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise EyelineError("PyTorch finds no CUDA device here", code="no_device", hint="use --device cpu")
+    return "cuda" if available and device != "cpu" else "cpu"
+
+
+def _split(table: ImageTable, cache: PixelCache, record: dict[str, Any], seed: int) -> tuple[str, ...]:
+    """Part of every image of the table; an empty word for images that cannot be used."""
+    if record:
+        return tuple(record["splits"])
+    usable = np.flatnonzero(cache.usable)
+    parts = split_images(table.select(usable), fractions=FRACTIONS, seed=seed)
+    splits = [""] * len(table)
+    for row, part in zip(usable, parts, strict=True):
+        splits[row] = part
+    return tuple(splits)
+
+
+def _rows(splits: tuple[str, ...], part: str) -> NDArray[np.int64]:
+    return np.flatnonzero(np.array(splits) == part).astype(np.int64)
+
+
+def _prepare(
+    net: Network,
+    table: ImageTable,
+    cache: PixelCache,
+    splits: tuple[str, ...],
+    recipe: Recipe,
+    normalize: Normalization,
+    record: dict[str, Any],
+    wish: TrainOptions,
+    progress: Progress,
+) -> tuple[Examples, tuple[ProtocolResult, ...]]:
+    """The examples of the run, and how a fitted head scores by random and by grouped splits."""
+    train = _rows(splits, "train")
+    usable = np.flatnonzero(cache.usable).astype(np.int64)
+    features: NDArray[np.float32] | None = None
+    protocols: tuple[ProtocolResult, ...] = ()
+    if "protocols" in record:
+        protocols = tuple(ProtocolResult.from_dict(row) for row in record["protocols"])
+    elif net.load_report is not None:
+        freeze_batch_norm(net, recipe, normalize(cache.pixels[train[:1]]))
+        features = np.zeros((len(table), net.head.in_features), np.float32)
+        features[usable] = embed_pixels(net, cache.pixels, usable, normalize, progress=progress)
+        protocols = compare_protocols(table.select(usable), features[usable], progress=progress)
+    examples = Examples(
+        pixels=cache.pixels,
+        targets=table.targets,
+        classes=len(table.classes),
+        train=train,
+        val=_rows(splits, "val"),
+        folds=make_folds(table.select(train), seed=wish.seed),
+        weights=None if table.weights is None else np.array(table.weights),
+        features=features,
+    )
+    return examples, protocols
+
+
+def _judge(
+    net: Network,
+    table: ImageTable,
+    cache: PixelCache,
+    splits: tuple[str, ...],
+    normalize: Normalization,
+    progress: Progress,
+) -> Judged:
+    """Calibrate and choose the threshold on the validation part; measure on the test part."""
+    usable, val, test = (
+        np.flatnonzero(cache.usable).astype(np.int64),
+        _rows(splits, "val"),
+        _rows(splits, "test"),
+    )
+    logits = np.zeros((len(table), len(table.classes)), np.float32)
+    logits[usable] = predict_logits(net, cache.pixels, usable, normalize, progress=progress)
+    groups = None if table.groups is None else np.array(table.groups, dtype=object)
+    temperature = fit_temperature(
+        logits[val], table.targets[val], groups=None if groups is None else groups[val]
+    )
+    probabilities = temperature.apply(logits)
+    cut = choose_threshold(defect_scores(probabilities[val], 0), table.is_defect[val], rule=RULE)
+    progress("evaluating", 0, 1, "")
+    evaluation = evaluate(
+        probabilities[test],
+        table.targets[test],
+        classes=table.classes,
+        good=table.good,
+        threshold=cut,
+        groups=None if groups is None else groups[test],
+        slices={name: [values[row] for row in test] for name, values in table.slices.items()},
+    )
+    return Judged(
+        logits=logits,
+        probabilities=probabilities,
+        calibration=Calibration(
+            temperature=temperature.value,
+            reason=temperature.reason,
+            images=temperature.images,
+            nll_before=temperature.nll_before,
+            nll_after=temperature.nll_after,
+            ece_before=temperature.ece_before,
+            ece_after=temperature.ece_after,
+        ),
+        threshold=Threshold(value=cut, rule=RULE, part="validation", images=len(val)),
+        evaluation=evaluation,
+    )
+
+
+def _ship(
+    folder: Path,
+    fitted: Fit,
+    table: ImageTable,
+    cache: PixelCache,
+    splits: tuple[str, ...],
+    decode: DecodeOptions,
+    info: NetworkInfo,
+    judged: Judged,
+    record: dict[str, Any],
+    progress: Progress,
+) -> Artifact:
+    """Export, and prove on the whole test part."""
+    test = _rows(splits, "test")
+    names = display_names(table.paths)
+    stats = Normalization(info.mean, info.std).for_channels(decode.channels)
+    return export_artifact(
+        fitted.network.cpu(),
+        folder / "model.onnx",
+        network=info.name,
+        classes=table.classes,
+        good=table.good,
+        decode=decode,
+        mean=stats.mean,
+        std=stats.std,
+        threshold=judged.threshold,
+        reference=Reference(
+            pixels=cache.pixels,
+            rows=test,
+            logits=judged.logits[test],
+            probabilities=judged.probabilities[test],
+            names=[names[row] for row in test],
+            labels=[table.labels[row] for row in test],
+        ),
+        test=judged.evaluation.to_dict(),
+        data=Data(
+            name=table.name,
+            fingerprint=record["fingerprint"],
+            images={part: splits.count(part) for part in ("train", "val", "test")},
+            groups=None if table.groups is None else len(set(table.groups)),
+            group_source=table.group_source,
+        ),
+        calibration=judged.calibration,
+        recipe=record["recipe"] | {"steps": fitted.plan.steps, "best_epoch": fitted.best_epoch},
+        seeds={"run": record["options"]["seed"], "split": record["options"]["seed"]},
+        licences=Licences(data=table.licence, weights=_weights_licence(record["weights"])),
+        progress=progress,
+    )
+
+
+def _weights_licence(weights: str | None) -> str:
+    if weights is None:
+        return "trained from scratch"
+    if weights == "imagenet":
+        return "started from published ImageNet weights (Apache-2.0); ImageNet's own terms are non-commercial"
+    return f"started from {Path(weights).name}"
+
+
+def _write_predictions(
+    path: Path, table: ImageTable, cache: PixelCache, splits: tuple[str, ...], judged: Judged
+) -> None:
+    """Every image: part, group, truth, probabilities and verdict."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from eyeline.files import atomic_file
+
+    called = decide(judged.probabilities, judged.threshold.value, 0)
+    usable = cache.usable
+
+    def text(values: tuple[str, ...]) -> list[str]:
+        return [value.encode("utf-8", "backslashreplace").decode() for value in values]
+
+    columns: dict[str, Any] = {
+        "path": text(table.paths),
+        "split": list(splits),
+        "group": [None] * len(table) if table.groups is None else text(table.groups),
+        "truth": list(table.labels),
+        "label": [table.classes[k] if ok else None for k, ok in zip(called, usable, strict=True)],
+        "decision": [
+            ("pass" if k == 0 else "fail") if ok else None for k, ok in zip(called, usable, strict=True)
+        ],
+        "score": [
+            float(s) if ok else None for s, ok in zip(1 - judged.probabilities[:, 0], usable, strict=True)
+        ],
+        "error": [cache.errors[row].code if row in cache.errors else None for row in range(len(table))],
+    }
+    for number, name in enumerate(table.classes):
+        columns[f"p_{name}"] = [
+            float(p) if ok else None for p, ok in zip(judged.probabilities[:, number], usable, strict=True)
+        ]
+    with atomic_file(path) as file:
+        pq.write_table(pa.table(columns), file)

@@ -1,0 +1,106 @@
+"""A run folder: who may write there, and the record that lets a run be repeated or resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eyeline.errors import EyelineError
+from eyeline.files import write_json
+
+RECORD = "run.json"
+
+
+def create_run(out: str | Path | None, name: str) -> Path:
+    """A new, empty run folder.
+
+    Parameters
+    ----------
+    out : the folder; None takes ``runs/<name>``, or the first free ``runs/<name>-<number>``.
+
+    Raises
+    ------
+    EyelineError : as `create_folder`.
+    """
+    if out is None:
+        clean = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "run"
+        number, folder = 1, Path("runs") / clean
+        while folder.exists():
+            number += 1
+            folder = Path("runs") / f"{clean}-{number}"
+    else:
+        folder = Path(out)
+    return create_folder(folder, hint=f"choose another --out, or go on with: eyeline train --resume {folder}")
+
+
+def create_folder(folder: Path, *, hint: str = "choose another --out") -> Path:
+    """Make a folder that must be new or empty.
+
+    Raises
+    ------
+    EyelineError : it exists and is not empty (``code="exists"``), or cannot be made.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise EyelineError("the output folder exists already", code="exists", path=folder, hint=hint)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise EyelineError("no permission to write here", code="write_failed", path=folder)
+    except OSError as error:
+        raise EyelineError(
+            f"cannot make the output folder: {error.strerror}", code="write_failed", path=folder
+        ) from error
+    return folder
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """The record of a run.
+
+    Raises
+    ------
+    EyelineError : no run folder, or its record is damaged.
+    """
+    path = Path(folder) / RECORD
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise EyelineError(f"not a run folder: it has no {RECORD}", code="no_run", path=folder) from error
+    except (OSError, ValueError) as error:
+        raise EyelineError(f"unreadable: {error}", code="bad_run", path=path) from error
+    if not isinstance(record, dict):
+        raise EyelineError("not the record of a run", code="bad_run", path=path)
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Replace the record of a run."""
+    write_json(folder / RECORD, record)
+
+
+def environment() -> dict[str, Any]:
+    """Where a run took place: versions, processor, threads, time."""
+    import torch
+
+    from eyeline.shipping import software_versions
+
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        **software_versions(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

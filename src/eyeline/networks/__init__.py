@@ -1,0 +1,44 @@
+"""The published families, LeNet-5 to ConvNeXt: one file each, in the order of history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eyeline.networks.registry import NetworkInfo, create_network, network_info, network_names
+
+if TYPE_CHECKING:
+    from eyeline.networks.blocks import Network
+    from eyeline.networks.efficientnet import Scaling, scale
+    from eyeline.networks.folding import fold_batch_norm
+    from eyeline.networks.weights import LoadReport, load_weights
+
+__all__ = [
+    "LoadReport",
+    "Network",
+    "NetworkInfo",
+    "Scaling",
+    "create_network",
+    "fold_batch_norm",
+    "load_weights",
+    "network_info",
+    "network_names",
+    "scale",
+]
+
+# These need torch, which takes a second to import; listing networks does not.
+_LAZY = {
+    "Network": "blocks",
+    "fold_batch_norm": "folding",
+    "LoadReport": "weights",
+    "load_weights": "weights",
+    "Scaling": "efficientnet",
+    "scale": "efficientnet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

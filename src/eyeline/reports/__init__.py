@@ -1,0 +1,63 @@
+"""Results as pages: one self-contained HTML file, and evidence drawn on pictures.
+
+`overlay` needs NumPy and Pillow only; the pages need Jinja2, which is imported when one is written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eyeline.reports.data import (
+        EvidenceMaps,
+        ExplainData,
+        ExplainItem,
+        Protocol,
+        ReportData,
+        ShippedModel,
+    )
+    from eyeline.reports.embed import png_bytes
+    from eyeline.reports.explain import explain_scale, write_explain
+    from eyeline.reports.overlay import (
+        Placement,
+        SignedEvidence,
+        draw_overlay,
+        evidence_scale,
+        signed_evidence,
+    )
+    from eyeline.reports.report import write_report
+
+_MODULES = {
+    "data": ("EvidenceMaps", "ExplainData", "ExplainItem", "Protocol", "ReportData", "ShippedModel"),
+    "embed": ("png_bytes",),
+    "explain": ("explain_scale", "write_explain"),
+    "overlay": ("Placement", "SignedEvidence", "draw_overlay", "evidence_scale", "signed_evidence"),
+    "report": ("write_report",),
+}
+
+__all__ = [
+    "EvidenceMaps",
+    "ExplainData",
+    "ExplainItem",
+    "Placement",
+    "Protocol",
+    "ReportData",
+    "ShippedModel",
+    "SignedEvidence",
+    "draw_overlay",
+    "evidence_scale",
+    "explain_scale",
+    "png_bytes",
+    "signed_evidence",
+    "write_explain",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            import importlib
+
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

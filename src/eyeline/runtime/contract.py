@@ -1,0 +1,234 @@
+"""What an artifact promises: the JSON in ``metadata_props["eyeline"]`` as one versioned schema.
+
+Everything that is needed to run the network right (classes, decoding, threshold), to know how far it can be
+trusted (test figures, calibration, proof) and to check it on another machine (golden images) travels in the
+file. Unknown fields are refused: a field that this version does not know may change what a verdict means.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from eyeline.errors import EyelineError, ImageError
+from eyeline.images import DecodeOptions, decode_image
+
+SCHEMA_VERSION = 1
+
+
+def _decode_options(value: Any) -> DecodeOptions:
+    if isinstance(value, DecodeOptions):
+        return value
+    try:
+        return DecodeOptions.from_dict(dict(value))
+    except (EyelineError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+Decode = Annotated[
+    DecodeOptions,
+    PlainValidator(_decode_options),
+    PlainSerializer(lambda options: options.to_dict()),
+    WithJsonSchema({"type": "object", "description": "The fields of eyeline.images.DecodeOptions."}),
+]
+
+
+class Part(BaseModel):
+    """Base of everything in the contract: frozen, strict about names, finite numbers only."""
+
+    # Validators are built when first used: one for the whole contract instead of one a part, at every start.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return self.model_dump(mode="json")
+
+
+class Threshold(Part):
+    """An image fails when its defect score ``1 - probabilities[good]`` is at least `value`."""
+
+    value: float
+    rule: str = Field(description="How it was chosen, such as balanced_accuracy.")
+    part: str = Field(description="The images it was chosen on, such as validation; never the test part.")
+    images: int | None = Field(default=None, ge=0, description="How many those were.")
+    guarantee: dict[str, JsonValue] | None = Field(
+        default=None, description="A statistical guarantee that the rule gives, when it gives one."
+    )
+
+
+class Calibration(Part):
+    """``probabilities = softmax(logits / temperature)``, and the figures it was fitted with."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    reason: str = ""
+    images: int = Field(default=0, ge=0)
+    nll_before: float | None = None
+    nll_after: float | None = None
+    ece_before: float | None = None
+    ece_after: float | None = None
+
+
+class Evidence(Part):
+    """With `exact`, the sum of ``evidence[k]`` over all positions plus ``bias[k]`` equals ``logits[k]``."""
+
+    exact: bool = Field(description="Without it the artifact has no output named evidence.")
+    bias: tuple[float, ...] = Field(default=(), description="The bias of the last layer, a value a class.")
+    stride: tuple[float, float] | None = Field(
+        default=None, description="Vertical and horizontal distance of the cells' centres, in input pixels."
+    )
+    offset: tuple[float, float] | None = Field(
+        default=None, description="Place of the first cell's centre, in input pixels; 0 is the first pixel's."
+    )
+
+
+class Data(Part):
+    """What the network learned from."""
+
+    name: str
+    fingerprint: str = Field(description="SHA-256 over the contents and labels of all images.")
+    images: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        description="Images of each part: train, val, test."
+    )
+    groups: int | None = Field(default=None, ge=0, description="How many groups stand behind the images.")
+    group_source: str = "none"
+
+
+class Licences(Part):
+    """Licence notes; an empty one means unknown."""
+
+    data: str = ""
+    weights: str = ""
+    golden: str = Field(
+        default="The golden images are copies of test images and stay under the licence of the data.",
+        description="Golden images embed pictures of the user's data in the artifact.",
+    )
+
+
+class GoldenImage(Part):
+    """One image of the test part as the network sees it, with what the trained network said about it."""
+
+    name: str
+    label: str = Field(description="The true class.")
+    png: str = Field(repr=False, description="Base64 of a PNG of the decoded and resized pixels.")
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    decision: Literal["pass", "fail"]
+
+    def pixels(self, channels: int) -> NDArray[np.uint8]:
+        """The network's input, uint8 ``(H, W, channels)``; EyelineError ``bad_contract`` when it is none."""
+        try:
+            return decode_image(base64.b64decode(self.png, validate=True), channels=channels)
+        except (ValueError, ImageError) as error:
+            raise EyelineError(f"golden image {self.name!r}: {error}", code="bad_contract") from error
+
+
+class DecodeProbe(Part):
+    """A synthetic JPEG and the SHA-256 of the pixels it was prepared to where the network was trained."""
+
+    jpeg: str = Field(repr=False, description="Base64.")
+    sha256: str
+
+
+class Proof(Part):
+    """The whole test part, run again through the artifact and compared with the trained network."""
+
+    images: int = Field(ge=1)
+    changed_decisions: int = Field(ge=0)
+    max_difference: float = Field(ge=0, description="Largest difference of any probability.")
+    engine: str = Field(description="What the artifact was run with, such as onnxruntime 1.20.0 CPU.")
+
+
+class Contract(Part):
+    """The whole contract of one artifact."""
+
+    schema_version: Literal[1] = 1
+    created: str = Field(description="UTC, ISO 8601.")
+    network: str
+    opset: int
+    classes: tuple[str, ...] = Field(min_length=2)
+    good: str
+    decode: Decode
+    mean: tuple[float, ...] = Field(description="Normalization inside the graph, in units of [0, 1].")
+    std: tuple[float, ...]
+    threshold: Threshold
+    calibration: Calibration = Field(default_factory=Calibration)
+    evidence: Evidence
+    test: dict[str, JsonValue] = Field(description="Figures on the test part with their intervals.")
+    data: Data
+    recipe: dict[str, JsonValue] = Field(default={}, description="How it was trained.")
+    versions: dict[str, str] = Field(default={}, description="Software it was made with.")
+    seeds: dict[str, int] = {}
+    licences: Licences = Field(default_factory=Licences)
+    decode_probe: DecodeProbe
+    golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
+    proof: Proof
+
+    @property
+    def good_index(self) -> int:
+        """Column of the good class."""
+        return self.classes.index(self.good)
+
+    def to_json(self) -> str:
+        """One line; the same contract always gives the same bytes."""
+        return self.model_dump_json()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Contract:
+        k = len(self.classes)
+        if len(set(self.classes)) != k or not all(self.classes):
+            raise ValueError("class names must be different and not empty")
+        if self.good not in self.classes:
+            raise ValueError(f"the good class {self.good!r} is not among the classes")
+        if not len(self.mean) == len(self.std) == self.decode.channels or min(self.std) <= 0:
+            raise ValueError("mean and std need one value a channel, and std must be positive")
+        if len(self.evidence.bias) != (k if self.evidence.exact else 0):
+            raise ValueError("exact evidence needs one bias a class")
+        for image in self.golden:
+            if not len(image.probabilities) == len(image.logits) == k:
+                raise ValueError(f"golden image {image.name!r} does not have {k} probabilities and logits")
+            if image.label not in self.classes:
+                raise ValueError(f"golden image {image.name!r} has the unknown label {image.label!r}")
+        return self
+
+
+def read_contract(text: str) -> Contract:
+    """The contract in `text`.
+
+    Raises
+    ------
+    EyelineError : with code ``bad_contract`` or ``schema_version``.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EyelineError(f"the contract is not JSON: {error}", code="bad_contract") from error
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(value, dict) and version != SCHEMA_VERSION:
+        raise EyelineError(
+            f"the contract has schema version {version!r}; this version of Eyeline reads {SCHEMA_VERSION}",
+            code="schema_version",
+            hint="a newer Eyeline may read it",
+        )
+    try:
+        return Contract.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "contract"
+        raise EyelineError(
+            f"the contract is not valid at {where}: {first['msg']}", code="bad_contract"
+        ) from error

@@ -1,0 +1,181 @@
+"""One artifact, ready to judge pictures. Everything it needs to do so came out of the file."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeline.errors import EyelineError, GateError, one_line
+from eyeline.images import prepare_image
+from eyeline.runtime.artifact import Artifact, open_artifact
+from eyeline.runtime.contract import Contract, GoldenImage
+from eyeline.runtime.engine import Engine, Outputs
+from eyeline.runtime.verdict import Verdict
+from eyeline.verdicts import decide, defect_scores
+
+Source = str | Path | bytes | NDArray[Any]
+
+# Another processor rounds differently; a right artifact stays far below this.
+TOLERANCE = 1e-4
+MAX_BATCH = 64
+
+
+def load(path: str | Path | bytes, *, threads: int | None = None, verify: bool = True) -> Inspector:
+    """Open an artifact for use.
+
+    Parameters
+    ----------
+    path : the ``.onnx`` file, or its bytes.
+    threads : of one inference; None takes the processors of this process, at most 8.
+    verify : replay one golden image first. It doubles as the warm-up; `verify_artifact` replays all.
+
+    Raises
+    ------
+    EyelineError : the file is not a whole artifact (see `open_artifact`) or the engine cannot run it.
+    GateError : the artifact answers differently here than where it was made.
+    """
+    artifact = open_artifact(path)
+    try:
+        inspector = Inspector(artifact, threads=threads)
+        if verify:
+            difference, changed = inspector.replay(artifact.contract.golden[:1])
+            if changed or not difference <= TOLERANCE:
+                raise GateError(
+                    f"a golden image gives other probabilities here, by {difference:.2g} "
+                    f"where {TOLERANCE:g} is allowed",
+                    code="golden",
+                    hint="see eyeline verify",
+                )
+    except EyelineError as error:
+        raise type(error)(error.message, code=error.code, path=artifact.path, hint=error.hint) from error
+    return inspector
+
+
+class Inspector:
+    """Judges pictures by an artifact. Several threads may use one inspector at the same time."""
+
+    def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
+        self.artifact = artifact
+        self.engine = Engine(artifact.data, threads=threads)
+
+    @property
+    def contract(self) -> Contract:
+        """What the artifact promises."""
+        return self.artifact.contract
+
+    @property
+    def sha256(self) -> str:
+        """The name of the artifact file."""
+        return self.artifact.sha256
+
+    def inspect(self, source: Source) -> Verdict:
+        """Judge one picture: a path, the bytes of a file, or uint8 pixels ``(H, W[, C])`` of any size.
+
+        Never raises for the picture's sake: a verdict with `error` says what is wrong with it.
+        """
+        prepared = self._prepare(source)
+        return prepared if isinstance(prepared, Verdict) else self._judge([(_name(source), prepared)])[0]
+
+    def predict(
+        self, sources: Iterable[Source], *, batch: int = 4, workers: int | None = None
+    ) -> Iterator[Verdict]:
+        """Judge many pictures, in order; a verdict each, whatever happens.
+
+        Reading and decoding run in `workers` threads while the network runs. At most a few batches are held,
+        so `sources` may be endless.
+
+        Parameters
+        ----------
+        batch : images in one run of the network, 1 to 64. More than 8 wins nothing on a processor.
+        workers : threads that decode; None takes as many as the network's.
+        """
+        if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+            raise EyelineError(f"batch is {batch!r}; allowed: 1 to {MAX_BATCH}", code="bad_option")
+        if isinstance(sources, str | bytes | Path | np.ndarray):
+            raise EyelineError("predict takes a list of images; inspect takes one", code="bad_option")
+        return self._predict(iter(sources), batch, workers or self.engine.threads)
+
+    def run(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """The plain outputs for pixels ``(N, H, W, C)`` that `prepare_image` has prepared."""
+        return self.engine.run(pixels)
+
+    def replay(self, golden: Iterable[GoldenImage]) -> tuple[float, int]:
+        """Run golden images: the largest difference of a probability, and how many decisions changed."""
+        contract, difference, changed = self.contract, 0.0, 0
+        for image in golden:
+            found = self.engine.run(image.pixels(contract.decode.channels)[None]).probabilities
+            difference = max(difference, float(np.abs(found[0] - np.array(image.probabilities)).max()))
+            changed += self._decisions(found)[0][1] != image.decision
+        return difference, changed
+
+    def _predict(self, sources: Iterator[Source], batch: int, workers: int) -> Iterator[Verdict]:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="eyeline-decode")
+        pending: deque[tuple[Source, Future[NDArray[np.uint8] | Verdict]]] = deque()
+        try:
+            while True:
+                # One batch is being judged and one is being decoded; nothing more is held.
+                for source in islice(sources, 2 * batch + workers - len(pending)):
+                    pending.append((source, pool.submit(self._prepare, source)))
+                if not pending:
+                    return
+                chunk = [pending.popleft() for _ in range(min(batch, len(pending)))]
+                prepared = [(source, future.result()) for source, future in chunk]
+                good = [
+                    (_name(source), pixels) for source, pixels in prepared if not isinstance(pixels, Verdict)
+                ]
+                verdicts = iter(self._judge(good))
+                for _, pixels in prepared:
+                    yield pixels if isinstance(pixels, Verdict) else next(verdicts)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, source: Source) -> NDArray[np.uint8] | Verdict:
+        try:
+            return prepare_image(source, self.contract.decode)
+        except EyelineError as error:
+            return Verdict(path=_name(source), error=one_line(f"{error.code}: {error.message}"))
+        except Exception as error:  # one odd file must never stop a line
+            return Verdict(path=_name(source), error=one_line(f"unreadable: {type(error).__name__}: {error}"))
+
+    def _judge(self, images: list[tuple[str | None, NDArray[np.uint8]]]) -> list[Verdict]:
+        if not images:
+            return []
+        try:
+            outputs = self.engine.run(np.stack([pixels for _, pixels in images]))
+        except EyelineError as error:
+            if len(images) > 1:  # find out which of them it is
+                return [self._judge([image])[0] for image in images]
+            return [Verdict(path=images[0][0], error=one_line(f"{error.code}: {error.message}"))]
+        scores = defect_scores(outputs.probabilities, self.contract.good_index)
+        verdicts = []
+        for i, (label, decision) in enumerate(self._decisions(outputs.probabilities)):
+            verdicts.append(
+                Verdict(
+                    path=images[i][0],
+                    label=label,
+                    decision=decision,
+                    probabilities=dict(
+                        zip(self.contract.classes, outputs.probabilities[i].tolist(), strict=True)
+                    ),
+                    score=float(scores[i]),
+                    logits=outputs.logits[i],
+                    evidence=None if outputs.evidence is None else outputs.evidence[i],
+                )
+            )
+        return verdicts
+
+    def _decisions(self, probabilities: NDArray[np.float32]) -> list[tuple[str, Any]]:
+        good = self.contract.good_index
+        called = decide(probabilities, self.contract.threshold.value, good)
+        return [(self.contract.classes[k], "pass" if k == good else "fail") for k in called]
+
+
+def _name(source: Source) -> str | None:
+    return str(source) if isinstance(source, str | Path) else None

@@ -1,0 +1,67 @@
+"""The gate: the whole test part again, through the very graph that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeline.errors import EyelineError, GateError
+from eyeline.progress import Progress, silent
+from eyeline.runtime import TOLERANCE, Engine, Proof, read_graph
+from eyeline.verdicts import decide
+
+_BATCH = 4
+
+
+def prove(
+    source: str | Path | bytes,
+    pixels: NDArray[np.uint8],
+    probabilities: NDArray[np.floating],
+    threshold: float,
+    good_index: int = 0,
+    *,
+    rows: NDArray[np.integer] | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Run every image through onnxruntime and compare with what the trained network said.
+
+    Parameters
+    ----------
+    source : an ONNX file with the inputs and outputs of an artifact, or its bytes.
+    pixels : uint8 ``(M, H, W, C)``, prepared; may be memory-mapped.
+    probabilities : ``(N, K)``, calibrated, of the trained network.
+    rows : ``(N,)`` which of `pixels` they belong to; None when it is all of them.
+
+    Raises
+    ------
+    GateError : a decision changed, or a probability differs by more than 1e-4 (``code="parity"``).
+    EyelineError : the file is refused, or shapes do not fit.
+    """
+    rows = np.arange(len(pixels)) if rows is None else np.asarray(rows)
+    expected = np.asarray(probabilities, dtype=np.float64)
+    if expected.ndim != 2 or len(expected) != len(rows) or len(rows) == 0:
+        raise EyelineError(
+            f"{len(rows)} images and probabilities of shape {expected.shape} do not fit together",
+            code="bad_input_shape",
+        )
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if read_graph(data).classes != expected.shape[1]:
+        raise EyelineError("the graph and the probabilities differ in their classes", code="label_count")
+    engine, report = Engine(data, threads=threads), progress or silent
+    found = np.empty_like(expected)
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        found[start : start + len(part)] = engine.run(np.asarray(pixels[part])).probabilities
+        report("proving", start + len(part), len(rows), engine.name)
+    changed = int((decide(found, threshold, good_index) != decide(expected, threshold, good_index)).sum())
+    difference = float(np.abs(found - expected).max())
+    if changed or not difference <= TOLERANCE:
+        raise GateError(
+            f"the exported network changes {changed} of {len(rows)} decisions and its probabilities by up to "
+            f"{difference:.3g}; allowed: 0 and {TOLERANCE:g}",
+            code="parity",
+        )
+    return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=engine.name)

@@ -1,0 +1,87 @@
+"""How many steps, and how fast each part of the network learns."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from eyeline.networks import Network
+from eyeline.training.recipe import Recipe
+
+PROBE_STEPS = 3
+VALIDATION_COST = 1 / 3  # of an image, against a training step on it: one pass instead of three
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The schedule of one run; recorded, so that a rerun is the same whatever the machine's speed."""
+
+    steps: int
+    steps_per_epoch: int
+    warmup: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate of `step` (from 0) as a share of its peak: a linear rise, then half a cosine to zero."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def make_plan(steps: int, steps_per_epoch: int, recipe: Recipe) -> Plan:
+    """A schedule of `steps` steps."""
+    return Plan(steps=steps, steps_per_epoch=steps_per_epoch, warmup=max(1, round(recipe.warmup * steps)))
+
+
+def steps_for_budget(
+    seconds: float,
+    step: Callable[[Network], None],
+    net: Network,
+    *,
+    batch_size: int,
+    steps_per_epoch: int,
+    validation: int,
+) -> int:
+    """How many training steps fit into `seconds`, validations of `validation` images included.
+
+    The rate is measured with a few steps on a copy of the network, which is then thrown away.
+    """
+    probe = copy.deepcopy(net)
+    step(probe)  # the first pass prepares kernels and memory
+    started = time.perf_counter()
+    for _ in range(PROBE_STEPS):
+        step(probe)
+    per_step = (time.perf_counter() - started) / PROBE_STEPS
+    seconds -= per_step * (PROBE_STEPS + 1)
+    per_validation = per_step / batch_size * VALIDATION_COST * validation
+    epochs = seconds / (per_step * steps_per_epoch + per_validation)
+    return max(0, int(epochs * steps_per_epoch))
+
+
+def parameter_groups(net: Network, recipe: Recipe) -> list[dict[str, object]]:
+    """AdamW's groups: each earlier stage learns slower; only kernels are decayed, never biases and norms.
+
+    Parameters of the first `recipe.frozen_stages` stages get no gradient and belong to no group.
+    """
+    rates: dict[torch.nn.Parameter, float] = {}
+    for depth, name in enumerate(net.stage_names):
+        frozen = depth < recipe.frozen_stages
+        decay = recipe.stage_decay ** (len(net.stage_names) - 1 - depth)
+        for parameter in net.get_submodule(name).parameters():
+            parameter.requires_grad_(not frozen)
+            rates[parameter] = recipe.learning_rate * decay
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for parameter in net.parameters():
+        if parameter.requires_grad:
+            rate = rates.get(parameter, recipe.learning_rate)
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]

@@ -1,0 +1,34 @@
+"""Counter-based random numbers: what is drawn depends on what it is for, never on what was drawn before.
+
+An ordinary generator remembers; stop and resume, or change the order of work, and every later number differs.
+Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is a function of a key and a counter,
+so the augmentation of image 17 in epoch 3 is the same however training got there.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream is for; streams of different purposes never meet."""
+
+    ORDER = 1  # of the images in an epoch
+    AUGMENTATION = 2  # of one image in one epoch
+    DROPOUT = 3  # in one step
+    INITIALISATION = 4
+
+
+def stream(seed: int, purpose: Purpose, *counters: int) -> np.random.Generator:
+    """A generator that depends on its arguments alone. At most two `counters`, each below 2**64."""
+    first, second = (*counters, 0, 0)[:2]
+    key = np.array([seed, purpose], dtype=np.uint64)
+    # The lowest counter word counts the draws themselves; ours sit above it.
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, first, second], np.uint64)))
+
+
+def torch_seed(seed: int, purpose: Purpose, *counters: int) -> int:
+    """A seed for torch's own generator, drawn from the stream."""
+    return int(stream(seed, purpose, *counters).integers(2**63))
