@@ -151,7 +151,7 @@ def elpv_honesty(splits: int) -> list[dict[str, Any]]:
     return rows
 
 
-def evaluate_seconds() -> float:
+def evaluate_cpu_seconds() -> float:
     rng = np.random.default_rng(0)
     groups = np.arange(2624) * 44 // 2624
     targets = (rng.random(2624) < rng.beta(0.8, 1.2, 44)[groups]).astype(int)
@@ -159,9 +159,9 @@ def evaluate_seconds() -> float:
     logits[np.arange(2624), targets] += 1.5
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         evaluate(softmax(logits), targets, classes=["good", "bad"], good="good", threshold=0.5, groups=groups)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return float(np.median(times))
 
 
@@ -172,8 +172,10 @@ def main() -> None:
     parser.add_argument("--skip-elpv", action="store_true")
     options = parser.parse_args()
     with threadpool_limits(1):
-        results: dict[str, Any] = {"evaluate_seconds": evaluate_seconds()}
-        print(f"evaluate, 2,624 images, 44 groups, 1,000 resamples: {results['evaluate_seconds']:.2f} s")
+        results: dict[str, Any] = {"evaluate_cpu_seconds": evaluate_cpu_seconds()}
+        print(
+            f"evaluate, 2,624 images, 44 groups, 1,000 resamples: {results['evaluate_cpu_seconds']:.2f} s of one core"
+        )
         if not options.skip_elpv:
             results["elpv"] = elpv_honesty(options.splits)
         results["intervals"] = interval_coverage(options.plants)

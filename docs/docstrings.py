@@ -12,7 +12,8 @@ from typing import Any
 
 import griffe
 
-SECTIONS = ("Parameters", "Raises", "Returns")
+# Sections whose lines without indentation are items.
+SECTIONS = ("Attributes", "Parameters", "Raises", "Returns")
 ITEM = re.compile(r"^(\*{0,2}\w[\w, *]*) : (.+)$")
 RULE = re.compile(r"^-{3,}$")
 
@@ -44,5 +45,6 @@ def spread(text: str) -> str:
         if flush and into is sections:
             into = prose
             into.append("")
+            line = f"Returns {line}" if section == "Returns" else line
         into.append(line)
     return "\n".join([*prose, "", *sections])

@@ -25,7 +25,7 @@ def create(library: str, name: str, **options: Any) -> nn.Module:
     """A peer with 1000 classes, randomly initialised."""
     if library == "torchvision":
         return torchvision.models.get_model(name, weights=None, **options)
-    return timm.create_model(name, pretrained=False, **options)
+    return timm.create_model(name, pretrained=False, num_classes=1000, **options)
 
 
 @torch.no_grad()

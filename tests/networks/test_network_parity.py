@@ -39,13 +39,11 @@ def pair(
     )
 
 
-# At least one small network a family, every library and every kind of block.
+# One small network of every library and kind of block; those of `exact_pairs` and `BACKWARD` are compared there.
 QUICK = {
-    ("alexnet", TV), ("vgg11_bn", TV), ("resnet18", TV), ("resnet50", TV), ("resnet18d", TIMM), ("resnet14t", TIMM),
-    ("mobilenet_v1", TIMM), ("mobilenet_v2", TV), ("mobilenet_v2", TIMM),
-    ("mobilenet_v3_small", TV), ("mobilenet_v3_small", TIMM), ("mobilenet_v3_large", TV),
-    ("efficientnet_b0", TV), ("efficientnet_b0", TIMM), ("efficientnet_lite0", TIMM), ("efficientnet_v2_b0", TIMM),
-    ("efficientnet_v2_s", TV), ("vit_ti_16", TIMM), ("vit_b_32", TV), ("convnext_atto", TIMM), ("convnext_tiny", TV),
+    ("resnet50", TV), ("resnet14t", TIMM), ("mobilenet_v1", TIMM), ("mobilenet_v2", TV), ("mobilenet_v2", TIMM),
+    ("mobilenet_v3_small", TIMM), ("mobilenet_v3_large", TV), ("efficientnet_b0", TIMM),
+    ("efficientnet_v2_b0", TIMM), ("efficientnet_v2_s", TV), ("vit_b_32", TV),
 }  # fmt: skip
 
 
@@ -157,7 +155,7 @@ def test_bit_equal_in_either_memory_layout(ours, library, theirs, layout):
 
 BACKWARD = [
     ("alexnet", TV, "alexnet"),
-    ("vgg11", TV, "vgg11"),
+    ("vgg11_bn", TV, "vgg11_bn"),
     ("resnet18", TV, "resnet18"),
     ("mobilenet_v3_small", TV, "mobilenet_v3_small"),
     ("efficientnet_b0", TV, "efficientnet_b0"),
@@ -166,19 +164,17 @@ BACKWARD = [
 ]
 
 
-def input_gradient(net: nn.Module, images: Tensor, weights: Tensor) -> Tensor:
-    images = images.clone().requires_grad_()
-    return torch.autograd.grad((net(images) * weights).sum(), images)[0]
-
-
 @pytest.mark.parametrize(("ours", "library", "theirs"), BACKWARD)
 def test_the_same_gradient_at_the_input(ours, library, theirs):
     small = {"image_size": 64} if "vit" in ours else {}
     net, peer = twins(ours, library, theirs, small, {"img_size": 64} if small else {})
-    images, weights = torch.randn(2, 3, 64, 64), torch.randn(2, 1000)
-    expected = input_gradient(peer, images, weights)
-    difference = (input_gradient(net, images, weights) - expected).abs().max() / expected.abs().max()
-    assert difference <= 1e-5
+    images, weights = torch.randn(2, 3, 64, 64, requires_grad=True), torch.randn(2, 1000)
+    got, expected = net(images), peer(images)
+    assert_same(got, expected, network_info(ours).family)
+    (got,), (expected,) = (
+        torch.autograd.grad((logits * weights).sum(), images) for logits in (got, expected)
+    )
+    assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_the_same_training_step():

@@ -92,6 +92,8 @@ def test_an_unknown_network_gets_the_nearest_names():
         ("resnet18", {"num_classes": 0}, "num_classes is 0"),
         ("resnet18", {"in_channels": -1}, "in_channels is -1"),
         ("resnet18", {"shortcut": "none"}, "shortcut is 'none'; allowed: projection, zero_pad"),
+        ("resnet18", {"dropout": 1.5}, "dropout is 1.5; allowed: 0 to below 1"),
+        ("resnet18", {"drop_path": -0.1}, "drop_path is -0.1"),
         ("plain18", {"drop_path": 0.1}, "no path"),
         ("lenet5", {"output": "softmax"}, "output is 'softmax'; allowed: rbf, dense"),
         ("mobilenet_v1", {"alpha": 0}, "alpha is 0"),

@@ -12,7 +12,7 @@ import torch
 from eyeline.errors import EyelineError, Interrupted
 from eyeline.images import read_images, split_images
 from eyeline.networks import create_network
-from eyeline.training import Examples, Normalization, Recipe, fit
+from eyeline.training import Examples, Normalization, Recipe, embed_pixels, fit
 from eyeline.training.loop import _Trainer, class_weights, undo_balance
 from eyeline.training.plan import make_plan, parameter_groups, steps_for_budget
 
@@ -140,8 +140,8 @@ def test_the_rate_rises_and_falls_to_zero():
 
 
 def test_earlier_stages_learn_slower_and_frozen_ones_not_at_all():
-    net = network()
-    recipe = Recipe(learning_rate=1e-3, stage_decay=0.5, frozen_stages=1, weight_decay=0.1)
+    net = create_network("efficientnet_lite0", num_classes=2, weights="imagenet")
+    recipe = Recipe(learning_rate=1e-3, stage_decay=0.5, frozen=0.12, weight_decay=0.1)
     groups = parameter_groups(net, recipe)
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
@@ -152,6 +152,12 @@ def test_earlier_stages_learn_slower_and_frozen_ones_not_at_all():
     assert rate[id(net.head.weight)] == 1e-3
     assert decay[id(net.head.weight)] == 0.1
     assert decay[id(net.head.bias)] == 0.0
+
+
+def test_nothing_is_frozen_without_published_weights():
+    net = network()
+    groups = parameter_groups(net, Recipe(frozen=1.0))
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
 
 
 def test_class_balance_is_taken_out_of_the_probabilities(digits):
@@ -185,3 +191,17 @@ def test_published_weights_start_from_a_fitted_head(tmp_path, digits):
     assert found.penalty is not None
     assert found.history[0]["val_auroc"] > 0.95
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in found.network.modules())
+
+
+def test_both_views_and_the_maximum_are_read(digits):
+    net = create_network("resnet20", num_classes=2, in_channels=1).eval()
+    rows = np.arange(5)
+    found = embed_pixels(net, digits.pixels, rows, NORMALIZE, half_turn=True, maximum=True)
+    assert found.shape == (2, 5, 2 * net.head.in_features)
+    turned = np.ascontiguousarray(digits.pixels[:5, ::-1, ::-1])
+    with torch.no_grad():
+        for view, pixels in zip(found, (digits.pixels[:5], turned), strict=True):
+            last = net.forward_features(NORMALIZE(pixels))
+            expected = torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1)
+            np.testing.assert_allclose(view, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert embed_pixels(net, digits.pixels, rows, NORMALIZE).shape == (1, 5, net.head.in_features)

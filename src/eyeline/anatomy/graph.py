@@ -12,12 +12,27 @@ Origin = Literal["image", "parameter", "buffer", "constant", "operator"]
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """One tensor of the trace, without its data."""
+    """One tensor of the trace, without its data.
+
+    `name` is that of a parameter or buffer, as `named_parameters` gives it. A kernel that was framed by zeros
+    (TensorFlow's SAME padding with odd totals) has a `border`: the numbers of zeros as ``F.pad`` takes them.
+    """
 
     shape: tuple[int, ...]
     itemsize: int
     origin: Origin
-    name: str = ""  # of a parameter or buffer, as `named_parameters` gives it
+    name: str = ""
+    border: tuple[int, ...] = ()
+
+    def zeros(self, dim: int) -> tuple[int, int]:
+        """Zeros before and behind the real content along `dim`."""
+        i = 2 * (len(self.shape) - 1 - dim)
+        return (self.border[i], self.border[i + 1]) if i < len(self.border) else (0, 0)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Of a convolution's weight: sides without zeros."""
+        return tuple(self.shape[d] - sum(self.zeros(d)) for d in range(2, len(self.shape)))
 
     @property
     def numel(self) -> int:

@@ -108,11 +108,11 @@ def _merged(dim: Sequence[Factor]) -> Dim:
     result: list[Factor] = []
     for factor in dim:
         last = result[-1] if result else None
-        if last is not None and last.axes == factor.axes and last.step == factor.step * factor.size:
-            if not factor.axes or factor.regular:
-                result[-1] = Factor(factor.axes, last.size * factor.size, factor.step)
-                continue
-        result.append(factor)
+        ordered = factor.regular or not factor.axes
+        if last and ordered and last.axes == factor.axes and last.step == factor.step * factor.size:
+            result[-1] = Factor(factor.axes, last.size * factor.size, factor.step)
+        else:
+            result.append(factor)
     return tuple(result)
 
 

@@ -14,7 +14,6 @@ a parameter.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from eyeline.anatomy.graph import Trace
+from eyeline.anatomy.modes import training_mode_of
 from eyeline.anatomy.recorder import Recorder
 from eyeline.anatomy.trace import fused_attention_on_meta, tensors_of
 from eyeline.errors import EyelineError
@@ -82,7 +82,7 @@ def training_memory(net: nn.Module, input_size: Sequence[int], *, batch: int = 1
     image = torch.empty((batch, *input_size), device="meta", dtype=dtype)
     recorder.track(image, "image")
     try:
-        with _training_mode_of(net), fused_attention_on_meta(), recorder:
+        with training_mode_of(net), fused_attention_on_meta(), recorder:
             loss = _total(tensors_of(functional_call(net, twins, (image,))))
             recorder.storages.bury()
             saved = recorder.storages.live
@@ -106,15 +106,3 @@ def training_memory(net: nn.Module, input_size: Sequence[int], *, batch: int = 1
 def _total(outputs: Iterator[Tensor]) -> Tensor:
     sums = [output.float().sum() for output in outputs if output.is_floating_point()]
     return torch.stack(sums).sum()
-
-
-@contextlib.contextmanager
-def _training_mode_of(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules() if not module.training]
-    for module, _ in modes:
-        module.training = True
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

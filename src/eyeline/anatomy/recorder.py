@@ -36,21 +36,21 @@ def _schema(target: Any) -> _Schema:
     return _Schema(name if target.namespace == "aten" else f"{target.namespace}::{name}", written)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down operators. With `fake`, tensors of the module become meta tensors on their way in."""
 
     def __init__(self, net: nn.Module, *, fake: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.fake = fake
         self.ops: list[Op] = []
         self.stack: list[Call] = [Call("", net)]
         self.names = {id(module): name for name, module in net.named_modules()}
         # Tensors that are not activations, by id: their value, the tensor and its meta twin.
         self.fixed: dict[int, tuple[Value, Tensor, Tensor | None]] = {}
-        for name, tensor in net.named_parameters():
-            self._fix(tensor, "parameter", name)
-        for name, tensor in net.named_buffers():
-            self._fix(tensor, "buffer", name)
+        for name, parameter in net.named_parameters():
+            self._fix(parameter, "parameter", name)
+        for name, buffer in net.named_buffers():
+            self._fix(buffer, "buffer", name)
         self.storages = Storages()
         self.shortcuts = SHORTCUTS
 
@@ -121,6 +121,9 @@ class Recorder(TorchDispatchMode):
         if not schema.written:
             self._collect(result, outputs)
         op.outputs = tuple(outputs)
+        if schema.name == "constant_pad_nd" and inputs[0].origin == "parameter":
+            fill = args[2] if len(args) > 2 else 0
+            outputs[0].border = tuple(args[1]) if fill == 0 and min(args[1]) >= 0 else ()
         op.allocated, op.live = self.storages.live - before, self.storages.live
         self.ops.append(op)
         for tensor, output in zip(written, outputs, strict=False):

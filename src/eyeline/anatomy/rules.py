@@ -7,7 +7,6 @@ returns the `Place` of the output, a list with one per output, or None when it c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from eyeline.anatomy.graph import Op, Value
 from eyeline.anatomy.place import Place

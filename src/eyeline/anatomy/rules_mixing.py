@@ -35,9 +35,7 @@ def reduction(of: Scope, x: Value, *_: Any, **__: Any) -> Result:
     dims = [dims] if isinstance(dims, int) else list(dims or range(len(x.shape)))
     gone = sorted(d % len(x.shape) for d in dims)
     keep = bool(argument(of.op, "keepdim"))
-    layout = tuple(
-        () if d in gone else dim for d, dim in enumerate(place.layout) if keep or d not in gone
-    )
+    layout = tuple(() if d in gone else dim for d, dim in enumerate(place.layout) if keep or d not in gone)
     return [mixed_over(place, gone, layout)] * len(of.op.outputs)
 
 
@@ -106,7 +104,9 @@ def product_fields(places: Sequence[Place]) -> tuple[Field, ...] | None:
     for place in places[1:]:
         for a, field in enumerate(place.fields):
             whole = [[f for f in dim if a in f.axes] for dim in place.layout]
-            if not any(dim and (not dim[0].regular or prod(f.size for f in dim) == field.side) for dim in whole):
+            if not any(
+                dim and (not dim[0].regular or prod(f.size for f in dim) == field.side) for dim in whole
+            ):
                 return None
     return tuple(field.mixed() for field in places[0].fields)
 

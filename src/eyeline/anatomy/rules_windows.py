@@ -59,20 +59,23 @@ def convolution(
         place = _channels_mixed(place, channels)
     operations: list[Operation] = []
     settings = zip(
-        weight.shape[2:],
+        range(2, axes + 2),
+        weight.kernel,
         per_axis(stride, axes),
         per_axis(padding, axes),
         per_axis(dilation, axes),
         per_axis(output_padding, axes),
         strict=True,
     )
-    for kernel, s, p, d, extra in settings:
+    for dim, kernel, s, p, d, extra in settings:
+        before, behind = weight.zeros(dim)
+        borders = (p - before * d, p - behind * d)
         if transposed:
             operations.append(
-                TransposedWindow(kernel, stride=s, padding=(p, p), dilation=d, output_padding=extra)
+                TransposedWindow(kernel, stride=s, padding=borders, dilation=d, output_padding=extra)
             )
         else:
-            operations.append(Window(kernel, stride=s, padding=(p, p), dilation=d))
+            operations.append(Window(kernel, stride=s, padding=borders, dilation=d))
     return _slide(place, operations, of.shape)
 
 

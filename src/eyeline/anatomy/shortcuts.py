@@ -44,7 +44,9 @@ def convolution(
         return values if len(values) == axes else [values[0]] * axes
 
     sides = []
-    settings = zip(per_axis(stride), per_axis(padding), per_axis(dilation), per_axis(output_padding), strict=True)
+    settings = zip(
+        per_axis(stride), per_axis(padding), per_axis(dilation), per_axis(output_padding), strict=True
+    )
     for side, kernel, (s, p, d, extra) in zip(x.shape[2:], weight.shape[2:], settings, strict=True):
         if transposed:
             window = TransposedWindow(kernel, stride=s, padding=(p, p), dilation=d, output_padding=extra)

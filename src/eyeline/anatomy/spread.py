@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -80,6 +81,12 @@ def _outputs(op: Op, scope: Scope) -> Sequence[Place | None] | None:
 
 def is_elementwise(op: Op) -> bool:
     """Each output position reads the same position of the inputs."""
-    if op.name in ELEMENTWISE:
-        return True
-    return op.target is not None and torch.Tag.pointwise in op.target.tags
+    return op.name in ELEMENTWISE or (op.target is not None and _tagged(op.target.namespace, op.name))
+
+
+@functools.cache
+def _tagged(namespace: str, name: str) -> bool:
+    """Does PyTorch call any form of the operator pointwise? In-place forms often lack the tag."""
+    packet = getattr(getattr(torch.ops, namespace), name.rpartition("::")[2], None)
+    overloads = [] if packet is None else packet.overloads()
+    return any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in overloads)

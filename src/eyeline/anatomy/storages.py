@@ -24,7 +24,7 @@ class Storage:
         return bool(torch.UntypedStorage._expired(self.weak))
 
     def __del__(self) -> None:
-        torch.UntypedStorage._free_weak_ref(self.weak)
+        torch.UntypedStorage._free_weak_ref(self.weak)  # type: ignore[no-untyped-call]
 
 
 class Storages:

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from torch.nn.modules import module as module_hooks
 
 from eyeline.anatomy.graph import Trace
+from eyeline.anatomy.modes import inference_mode_of
 from eyeline.anatomy.recorder import Recorder
 from eyeline.errors import EyelineError
 
@@ -123,16 +124,3 @@ def tensors_of(result: Any) -> Iterator[Tensor]:
     elif isinstance(result, list | tuple):
         for part in result:
             yield from tensors_of(part)
-
-
-@contextlib.contextmanager
-def inference_mode_of(net: nn.Module) -> Iterator[None]:
-    """Every part of `net` in evaluation mode, each put back as it was."""
-    modes = [(module, module.training) for module in net.modules() if module.training]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

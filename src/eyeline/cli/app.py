@@ -21,6 +21,7 @@ VERBS = {
     "predict": "A verdict on each image: csv, jsonl or parquet.",
     "explain": "Draw where an inspector looked.",
     "verify": "Check an artifact: hash, contract, golden images.",
+    "describe": "Measure a network layer by layer: cost, memory, receptive field.",
     "networks": "List the networks that can be built, with their cost.",
 }
 

@@ -10,7 +10,7 @@ import typer
 from eyeline.cli.screen import print_json, progress_bars
 from eyeline.cli.train import print_summary, seconds
 
-BUDGET = "6m"
+BUDGET = "7m"
 
 
 def demo(

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eyeline.jobs.anatomy import describe_network
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
     from eyeline.jobs.predict import find_images, predictions
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 # Imported when used: predicting must not pay for what only training needs.
 _MODULES = {
+    "anatomy": ("describe_network",),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
     "predict": ("find_images", "predictions"),
@@ -24,6 +26,7 @@ __all__ = [
     "Measured",
     "Run",
     "TrainOptions",
+    "describe_network",
     "evaluate_model",
     "explain_images",
     "find_images",

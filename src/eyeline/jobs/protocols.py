@@ -70,7 +70,7 @@ def compare_protocols(
         except EyelineError:  # too few groups or defects for this many parts: the report says it is missing
             continue
         progress("comparing splits", number + 1, len(jobs), "")
-    method = "head on frozen features"
+    method = "fitted head on frozen features"
     groups = None if table.groups is None else len(set(table.groups))
     results = []
     if values["image"]:

@@ -284,9 +284,18 @@ def _prepare(
         protocols = tuple(ProtocolResult.from_dict(row) for row in record["protocols"])
     elif net.load_report is not None:
         freeze_batch_norm(net, recipe, normalize(cache.pixels[train[:1]]))
-        features = np.zeros((len(table), net.head.in_features), np.float32)
-        features[usable] = embed_pixels(net, cache.pixels, usable, normalize, progress=progress)
-        protocols = compare_protocols(table.select(usable), features[usable], progress=progress)
+        found = embed_pixels(
+            net,
+            cache.pixels,
+            usable,
+            normalize,
+            half_turn=recipe.flips,
+            maximum=net.gap_head,
+            progress=progress,
+        )
+        protocols = compare_protocols(table.select(usable), found.mean(axis=0), progress=progress)
+        features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
+        features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
     examples = Examples(
         pixels=cache.pixels,
         targets=table.targets,

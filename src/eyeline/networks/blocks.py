@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,8 @@ class SameConv2d(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         padding, extra = [], []
         for size in x.shape[2:]:
-            total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            # The last window starts at the last multiple of the stride inside the image.
+            total = max(kernel - (size % stride or stride), 0)
             extra.append(total % 2)
             padding.append(total // 2 + total % 2)
         weight = F.pad(self.weight, (extra[1], 0, extra[0], 0)) if any(extra) else self.weight

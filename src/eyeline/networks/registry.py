@@ -102,7 +102,7 @@ def create_network(
     info = network_info(name)
     module = importlib.import_module(f"eyeline.networks.{info.family}")
     family = getattr(module, FAMILIES[info.family])
-    known = inspect.signature(family.__init__).parameters
+    known = [key for key in inspect.signature(family).parameters if key != "row"]
 
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if "image_size" in known:
@@ -111,12 +111,12 @@ def create_network(
         from eyeline.networks.weights import published_numerics
 
         options = published_numerics(name, weights) | options
-    for option in options:
+    for option, value in options.items():
         if option not in known:
-            allowed = [key for key in known if key not in ("self", "row", "num_classes", "in_channels")]
-            raise EyelineError(
-                f"{name} has no option {option!r}", code="bad_option", hint=f"allowed: {', '.join(allowed)}"
-            )
+            hint = f"allowed: {', '.join(known)}"
+            raise EyelineError(f"{name} has no option {option!r}", code="bad_option", hint=hint)
+        if option in ("dropout", "drop_path") and value is not None and not 0 <= value < 1:
+            raise EyelineError(f"{option} is {value}; allowed: 0 to below 1", code="bad_option")
     classes = info.classes if num_classes is None else num_classes
     channels = info.input_size[0] if in_channels is None else in_channels
     for label, value in (("num_classes", classes), ("in_channels", channels)):

@@ -32,7 +32,7 @@ class Normalization:
 
     def __call__(self, pixels: Pixels, gain: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
         """uint8 ``(N, H, W, C)`` to float32 ``(N, C, H, W)``, channels last in memory: nothing is moved."""
-        x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).permute(0, 3, 1, 2).float()
+        x = torch.from_numpy(np.array(pixels)).to(self.device).permute(0, 3, 1, 2).float()
         if gain is not None and offset is not None:
             x.mul_(gain.to(x.device)).add_(offset.to(x.device)).clamp_(0, 255)
         mean = torch.tensor(self.mean, device=x.device).view(1, -1, 1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,10 +19,35 @@ BATCH = 32
 
 
 def embed_pixels(
-    net: Network, pixels: Pixels, indices: Ints, normalize: Normalization, *, progress: Progress = silent
+    net: Network,
+    pixels: Pixels,
+    indices: Ints,
+    normalize: Normalization,
+    *,
+    half_turn: bool = False,
+    maximum: bool = False,
+    progress: Progress = silent,
 ) -> Floats:
-    """What the last layer of `net` sees, float32 ``(len(indices), C)``, of `pixels` uint8 ``(N, H, W, C)``."""
-    return _run(net, net.embed, pixels, indices, normalize, progress, "reading features")
+    """What the last layer of `net` sees, float32 ``(V, len(indices), C)``, of `pixels` uint8 ``(N, H, W, C)``.
+
+    Parameters
+    ----------
+    half_turn : two views (V = 2) instead of one: each picture, and the same picture upside down. A part has no
+        up and down, and what only one of the two shows is noise.
+    maximum : append the maximum over positions of the last map, which makes it 2 C: a small defect fills one
+        cell, and an average over a hundred hides it.
+    """
+
+    def embed(x: Tensor) -> Tensor:
+        last = net.forward_features(x)
+        features = net.pool(last)
+        return torch.cat((features, last.amax((2, 3))), 1) if maximum else features
+
+    def views(x: Tensor) -> Tensor:
+        return torch.stack([embed(x), embed(x.flip(2, 3))] if half_turn else [embed(x)], 1)
+
+    found = _run(net, views, pixels, indices, normalize, progress, "reading features")
+    return np.ascontiguousarray(found.swapaxes(0, 1))
 
 
 def predict_logits(
@@ -32,7 +59,7 @@ def predict_logits(
 
 def _run(
     net: Network,
-    call: object,
+    call: Callable[[Tensor], Tensor],
     pixels: Pixels,
     indices: Ints,
     normalize: Normalization,
@@ -40,7 +67,6 @@ def _run(
     stage: str,
 ) -> Floats:
     keep_freed_memory()
-    assert callable(call)
     training = net.training
     net.eval()
     parts: list[Tensor] = []

@@ -52,7 +52,7 @@ class Examples:
     train: Ints  # numbers of the training images
     val: Ints
     folds: Ints  # fold of each training image, for choosing the penalty of the fitted head
-    features: NDArray[np.float32] | None = None  # (N, C) frozen features, when they are known already
+    features: NDArray[np.float32] | None = None  # (V, N, C) of `embed_pixels`, when they are known already
     weights: NDArray[np.float64] | None = None  # (N,) of each image in the loss
 
 
@@ -112,16 +112,20 @@ def fit(
     if saved is not None:
         penalty = saved.state["penalty"]
     elif recipe.fit_head and pretrained:
+        train = examples.train
         if examples.features is None:
-            features = embed_pixels(net, examples.pixels, examples.train, normalize, progress=progress)
+            features = embed_pixels(
+                net, examples.pixels, train, normalize, half_turn=recipe.flips, progress=progress
+            )
         else:
-            features = examples.features[examples.train]
+            features = examples.features[:, train]
+        views = len(features)  # every view is an example of its own, in the fold of its picture
         head = fit_head(
-            features,
-            examples.targets[examples.train],
-            examples.folds,
+            features.reshape(views * len(train), -1),
+            np.tile(examples.targets[train], views),
+            np.tile(examples.folds, views),
             classes=examples.classes,
-            weights=weights[examples.train],
+            weights=np.tile(weights[train], views),
         )
         penalty = head.penalty
         with torch.no_grad():

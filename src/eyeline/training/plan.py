@@ -66,11 +66,13 @@ def steps_for_budget(
 def parameter_groups(net: Network, recipe: Recipe) -> list[dict[str, object]]:
     """AdamW's groups: each earlier stage learns slower; only kernels are decayed, never biases and norms.
 
-    Parameters of the first `recipe.frozen_stages` stages get no gradient and belong to no group.
+    Of a network with published weights, the first `recipe.frozen` share of the stages gets no gradient and
+    belongs to no group: edges and textures serve as they are, and a step costs less.
     """
+    frozen_stages = round(recipe.frozen * len(net.stage_names)) if net.load_report is not None else 0
     rates: dict[torch.nn.Parameter, float] = {}
     for depth, name in enumerate(net.stage_names):
-        frozen = depth < recipe.frozen_stages
+        frozen = depth < frozen_stages
         decay = recipe.stage_decay ** (len(net.stage_names) - 1 - depth)
         for parameter in net.get_submodule(name).parameters():
             parameter.requires_grad_(not frozen)

@@ -25,13 +25,13 @@ class Recipe:
 
     The defaults fine-tune published weights on a few hundred to a few thousand photographs on an ordinary CPU:
     a head fitted in closed form on frozen features, then a short, gentle schedule for the layers above
-    `frozen_stages` (Kumar et al. 2022, arXiv 2202.10054: linear probing, then fine-tuning).
+    the frozen ones (Kumar et al. 2022, arXiv 2202.10054: linear probing, then fine-tuning).
     """
 
-    epochs: int = setting(4, "passes over the training images; a time budget overrides it", 0, 10_000)
+    epochs: int = setting(6, "passes over the training images; a time budget overrides it", 0, 10_000)
     batch_size: int = setting(32, "images a step", 1, 4096)
-    learning_rate: float = setting(1e-4, "peak of AdamW for the last stage; the head has the same", 0, 1)
-    stage_decay: float = setting(0.8, "learning rate of each earlier stage, as a share of the next", 0.01, 1)
+    learning_rate: float = setting(3e-4, "peak of AdamW for the last stage; the head has the same", 0, 1)
+    stage_decay: float = setting(0.9, "learning rate of each earlier stage, as a share of the next", 0.01, 1)
     weight_decay: float = setting(0.05, "of AdamW, on kernels only", 0, 1)
     warmup: float = setting(0.1, "share of the steps in which the learning rate rises from zero", 0, 1)
     label_smoothing: float = setting(0.05, "share of each label given to all classes evenly", 0, 0.9)
@@ -50,7 +50,9 @@ class Recipe:
         of=("auto", "freeze", "train"),
     )
     fit_head: bool = setting(True, "start from a head fitted in closed form on frozen features")
-    frozen_stages: int = setting(0, "first stages whose published weights stay as they are", 0, 100)
+    frozen: float = setting(
+        0.45, "share of the stages, from the first, whose published weights stay; none without them", 0, 1
+    )
     flips: bool = setting(True, "mirror images both ways")
     turns: bool = setting(True, "turn square images by right angles")
     shift: float = setting(0.02, "largest shift, as a share of the side; edges are repeated", 0, 0.25)

@@ -1,0 +1,89 @@
+"""Figures for the Netron viewer: an attachment that shows them beside the model it opens.
+
+Netron (8.2 and later) takes a JSON file dropped onto an open model when its `signature` is
+``netron:attachment``; each entry of `metrics` names a node (or the whole model) and one figure, which then
+stands in the node's sidebar. Nodes are found by name. A TorchScript or ``.pt2`` file has the module names; an
+ONNX graph has names of its own, so give its file and layers are matched by the module path that PyTorch's
+exporter writes into each node, or by the names of the weights that a node reads.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from eyeline.anatomy.table import Layer, LayerTable
+from eyeline.anatomy.text import field_text
+from eyeline.errors import EyelineError
+
+
+def netron_attachment(table: LayerTable, model: str | Path | None = None) -> dict[str, Any]:
+    """The attachment as a JSON object; write it to a file that ends in ``.json``.
+
+    Parameters
+    ----------
+    model : the ONNX file that will be viewed; None when its nodes are called as the modules are.
+
+    Raises
+    ------
+    EyelineError : the file is no ONNX model, or none of its nodes belongs to a layer.
+    """
+    targets = {layer.name: [layer.name] for layer in table.layers} if model is None else _nodes(table, model)
+    metrics = [
+        _metric("model", "", name, value)
+        for name, value in (
+            ("parameters", table.parameters),
+            ("multiply-accumulates", table.macs),
+            ("peak activation bytes", table.peak_activation_bytes),
+        )
+    ]
+    for layer in table.layers:
+        for target in targets.get(layer.name, ()):
+            metrics += [_metric("node", target, name, value) for name, value in _figures(layer)]
+    return {"signature": "netron:attachment", "metrics": metrics}
+
+
+def _metric(kind: str, target: str, name: str, value: Any) -> dict[str, Any]:
+    return {"kind": kind, "target": target, "name": name, "type": "attribute", "value": value}
+
+
+def _figures(layer: Layer) -> list[tuple[str, Any]]:
+    figures: list[tuple[str, Any]] = [
+        ("layer", layer.name),
+        ("output", "x".join(map(str, layer.output))),
+        ("parameters", layer.parameters),
+        ("multiply-accumulates", layer.macs),
+        ("activation bytes", layer.activation_bytes),
+    ]
+    if layer.receptive_field is not None:
+        figures += [
+            ("receptive field", field_text(layer.receptive_field)),
+            ("stride", "x".join(dict.fromkeys(f"{s:g}" for s in layer.receptive_field.stride))),
+        ]
+    return figures
+
+
+def _nodes(table: LayerTable, path: str | Path) -> dict[str, list[str]]:
+    """Layer name to the names of the nodes of an ONNX file."""
+    import onnx
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except FileNotFoundError:
+        raise EyelineError("no such file", code="missing", path=path) from None
+    except Exception as problem:  # protobuf's own errors have no common base
+        raise EyelineError("not an ONNX model", code="bad_model", path=path) from problem
+    known = {layer.name for layer in table.layers}
+    names: dict[str, list[str]] = {}
+    for node in graph.node:
+        scopes = next((p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), "")
+        candidates = re.findall(r"'([^']*)'", scopes)[:-1] + [i.rpartition(".")[0] for i in node.input]
+        layer = next((name for name in reversed(candidates) if name in known), None)
+        if layer is not None and node.name:
+            names.setdefault(layer, []).append(node.name)
+    if not names:
+        raise EyelineError(
+            f"no node of this model belongs to a layer of {table.network}", code="bad_model", path=path
+        )
+    return names
