@@ -25,6 +25,7 @@ BATCH, SIZE, STEPS = 32, 300, 4
 def arm(keep: bool) -> None:
     """Print images per second of one process."""
     import torch
+
     from eyeline.networks import create_network, fold_batch_norm
     from eyeline.training import Recipe
     from eyeline.training.memory import keep_freed_memory

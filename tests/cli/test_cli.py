@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from eyeline.cli.app import VERBS, run
 from eyeline.cli.screen import progress_bars
 from eyeline.cli.train import seconds
@@ -27,7 +28,9 @@ def model(photos, tmp_path_factory):
     """Trained through the command line, as a user would."""
     out = tmp_path_factory.mktemp("cli") / "run"
     words = ["train", str(photos), "--epochs", "0", "--out", str(out), "--group-by", r"(part\d+)_", "--json"]
-    done = subprocess.run([sys.executable, "-m", "eyeline", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "eyeline", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert {"run", "model", "report", "seconds", "test"} <= set(result)
@@ -57,7 +60,8 @@ def test_predict_verify_and_explain_never_import_torch(model, photos, tmp_path):
         "import sys; sys.modules['torch'] = None\n"
         "from eyeline.cli.app import run\n"
         f"m = {str(model)!r}; p = {str(photos / 'good')!r}\n"
-        f"codes = [run(['predict', m, p]), run(['verify', m]), run(['explain', m, p, '--out', {str(tmp_path / 'x')!r}])]\n"
+        f"x = {str(tmp_path / 'x')!r}\n"
+        "codes = [run(['predict', m, p]), run(['verify', m]), run(['explain', m, p, '--out', x])]\n"
         "assert codes == [0, 0, 0], codes"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -138,7 +142,9 @@ def test_predict_writes_files_whole(capsysbinary, model, photos, tmp_path):
 
 def test_a_bad_image_is_a_row_and_exit_1(capsysbinary, model, photos, tmp_path):
     (tmp_path / "zero.png").write_bytes(b"")
-    code, out, _ = call(capsysbinary, "predict", model, tmp_path / "zero.png", photos / "good" / "part00_0.png")
+    code, out, _ = call(
+        capsysbinary, "predict", model, tmp_path / "zero.png", photos / "good" / "part00_0.png"
+    )
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 1
     assert rows[0]["error"].startswith("empty")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from eyeline.errors import EyelineError
 from eyeline.images import read_images
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
@@ -11,7 +13,6 @@ from eyeline.jobs.run import TrainOptions, choose_device, train
 from eyeline.jobs.run_folder import create_run, read_record, write_record
 from eyeline.networks import network_info
 from parts import write_parts
-from PIL import Image
 
 
 def folder_of(tmp_path, size, mode):
@@ -20,7 +21,9 @@ def folder_of(tmp_path, size, mode):
         (tmp_path / label).mkdir(parents=True)
         for number in range(3):
             shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
-            Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(tmp_path / label / f"{number}.png")
+            Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(
+                tmp_path / label / f"{number}.png"
+            )
     return read_images(tmp_path)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
-import eyeline
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+import eyeline
 from eyeline.errors import EyelineError
 from eyeline.jobs import evaluate_model, explain_images, find_images, train
 from eyeline.runtime import load, verify_artifact
@@ -30,7 +31,14 @@ def run(photos, tmp_path_factory):
 
 def test_the_run_folder_is_complete(run, photos):
     names = {path.name for path in run.folder.iterdir()}
-    assert {"run.json", "metrics.jsonl", "checkpoints", "predictions.parquet", "model.onnx", "report.html"} <= names
+    assert {
+        "run.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "predictions.parquet",
+        "model.onnx",
+        "report.html",
+    } <= names
     record = json.loads((run.folder / "run.json").read_text())
     assert record["finished"] is True
     assert record["decode"]["channels"] == 1
@@ -65,7 +73,9 @@ def test_the_artifact_says_what_the_run_says(run):
 
 
 def test_the_figures_are_those_of_the_test_part(run):
-    rows = [row for row in pq.read_table(run.folder / "predictions.parquet").to_pylist() if row["split"] == "test"]
+    rows = [
+        row for row in pq.read_table(run.folder / "predictions.parquet").to_pylist() if row["split"] == "test"
+    ]
     defects = [row for row in rows if row["truth"] == "scratch"]
     missed = sum(row["decision"] == "pass" for row in defects)
     assert run.evaluation.images == len(rows)
@@ -90,7 +100,9 @@ def test_evaluating_the_training_data_finds_the_held_out_part(run, photos):
     assert found.evaluation.claim == run.evaluation.claim
     for name in ("auroc", "escape_rate", "overkill_rate", "brier", "ece"):
         ours, theirs = getattr(found.evaluation, name), getattr(run.evaluation, name)
-        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-5)
+        assert (ours.value, ours.low, ours.high) == pytest.approx(
+            (theirs.value, theirs.low, theirs.high), abs=1e-5
+        )
     everything = evaluate_model(run.model, photos, group_by=PATTERN, split="all")
     assert everything.evaluation.images == 96
     assert "flatter" in everything.note

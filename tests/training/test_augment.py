@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from eyeline.training import Normalization, Recipe
 from eyeline.training.augment import augment
 from eyeline.training.batches import epoch_order
 from eyeline.training.randomness import Purpose, stream
-from hypothesis import given
-from hypothesis import strategies as st
 
 STILL = Recipe(shift=0.0, brightness=0.0, contrast=0.0)
 
@@ -34,9 +35,7 @@ def test_without_shift_a_view_has_the_same_pixels_elsewhere(height, width, chann
 
 def test_all_eight_views_of_a_square_occur():
     image = pictures(1, 5, 5, 1)
-    views = {
-        augment(image, STILL, seed=0, epoch=epoch, indices=[0])[0].tobytes() for epoch in range(200)
-    }
+    views = {augment(image, STILL, seed=0, epoch=epoch, indices=[0])[0].tobytes() for epoch in range(200)}
     assert len(views) == 8
 
 
@@ -70,7 +69,9 @@ def test_no_view_loses_a_defect(row, column, epoch):
 
 def test_brightness_and_contrast_stay_within_the_recipe():
     images = np.full((200, 4, 4, 1), 100, np.uint8)
-    _, gain, offset = augment(images, Recipe(brightness=0.1, contrast=0.15), seed=0, epoch=1, indices=range(200))
+    _, gain, offset = augment(
+        images, Recipe(brightness=0.1, contrast=0.15), seed=0, epoch=1, indices=range(200)
+    )
     seen = (gain * 100 + offset).flatten().numpy()  # contrast turns around the mean, which is 100 here
     assert np.abs(seen - 100).max() <= 255 * 0.1 + 1e-3
     assert seen.std() > 5
@@ -84,7 +85,9 @@ def test_an_epoch_shows_every_image_and_full_batches():
     assert set(np.concatenate(batches)) == set(indices)
     again = epoch_order(indices[::-1], 8, seed=0, epoch=1)
     assert np.array_equal(np.concatenate(batches), np.concatenate(again))
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_order(indices, 8, seed=0, epoch=2)))
+    assert not np.array_equal(
+        np.concatenate(batches), np.concatenate(epoch_order(indices, 8, seed=0, epoch=2))
+    )
 
 
 def test_fewer_images_than_a_batch_are_repeated():

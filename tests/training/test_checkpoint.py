@@ -8,6 +8,7 @@ import os
 
 import pytest
 import torch
+
 from eyeline.errors import EyelineError
 from eyeline.training.checkpoint import (
     load_checkpoint,
@@ -110,7 +111,9 @@ def test_an_optimizer_goes_on_as_if_never_stopped():
     one, two = (torch.optim.AdamW(net.parameters(), lr=0.1, fused=True) for net in (a, b))
     step(a, one)
     b.load_state_dict(a.state_dict())
-    restore_optimizer(two, {name: value.clone().contiguous() for name, value in optimizer_tensors(one).items()})
+    restore_optimizer(
+        two, {name: value.clone().contiguous() for name, value in optimizer_tensors(one).items()}
+    )
     step(a, one)
     step(b, two)
     assert torch.equal(a.weight, b.weight)

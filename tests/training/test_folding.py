@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from eyeline.networks import create_network, fold_batch_norm
 from torch import nn
+
+from eyeline.networks import create_network, fold_batch_norm
 
 
 def randomise_statistics(net: nn.Module, seed: int = 0) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from eyeline.training import fit_head
-from eyeline.training.head import _Ridge
 from scipy.special import log_softmax
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
+
+from eyeline.training import fit_head
+from eyeline.training.head import _Ridge
 
 
 def problem(n: int, d: int, classes: int = 2, seed: int = 0):
@@ -51,7 +52,9 @@ def test_the_penalty_is_the_best_on_left_out_folds():
         scores = np.zeros((200, 2))
         for fold in range(5):
             seen = folds != fold
-            w, b = _Ridge(x[seen], np.where(y[seen, None] == [0, 1], 1.0, -1.0), np.ones(seen.sum())).solve(penalty)
+            w, b = _Ridge(x[seen], np.where(y[seen, None] == [0, 1], 1.0, -1.0), np.ones(seen.sum())).solve(
+                penalty
+            )
             scores[~seen] = x[~seen] @ w.T + b
         errors.append(((scores - np.where(y[:, None] == [0, 1], 1.0, -1.0)) ** 2).mean())
     assert head.penalty == penalties[int(np.argmin(errors))]
@@ -74,7 +77,11 @@ def test_weights_count_like_repeated_images():
     repeats = np.where(y == 1, 3, 1)
     weighted = fit_head(x, y, np.zeros(60, int), classes=2, weights=repeats.astype(float), penalties=(10.0,))
     repeated = fit_head(
-        np.repeat(x, repeats, 0), np.repeat(y, repeats), np.zeros(repeats.sum(), int), classes=2, penalties=(10.0,)
+        np.repeat(x, repeats, 0),
+        np.repeat(y, repeats),
+        np.zeros(repeats.sum(), int),
+        classes=2,
+        penalties=(10.0,),
     )
     np.testing.assert_allclose(weighted.weight, repeated.weight, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(weighted.bias, repeated.bias, rtol=1e-5, atol=1e-8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+
 from eyeline.errors import EyelineError, Interrupted
 from eyeline.images import read_images, split_images
 from eyeline.networks import create_network
@@ -17,7 +19,9 @@ from eyeline.training.loop import _Trainer, class_weights, undo_balance
 from eyeline.training.plan import make_plan, parameter_groups, steps_for_budget
 
 NORMALIZE = Normalization((0.5,), (0.5,))
-QUICK = Recipe(epochs=2, batch_size=32, learning_rate=5e-3, average_decay=0.5, turns=False, flips=False, shift=0.0)
+QUICK = Recipe(
+    epochs=2, batch_size=32, learning_rate=5e-3, average_decay=0.5, turns=False, flips=False, shift=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +139,7 @@ def test_the_rate_rises_and_falls_to_zero():
     rates = [plan.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.001
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from eyeline.errors import EyelineError
-from eyeline.training import Recipe
 from hypothesis import given
 from hypothesis import strategies as st
+
+from eyeline.errors import EyelineError
+from eyeline.training import Recipe
 
 
 def test_toml_round_trip_names_every_setting(tmp_path):

@@ -82,4 +82,4 @@ class Trace:
     ops: list[Op] = field(default_factory=list)
     outputs: tuple[Value, ...] = ()
     notes: list[str] = field(default_factory=list)
-    failure: tuple[Call, Exception] | None = None
+    failure: tuple[Call, BaseException] | None = None

@@ -57,7 +57,7 @@ def layer_rows(trace: Trace, spread: Spread) -> tuple[list[Layer], list[Uncounte
         parameters = weights.take(group.ops, spread)
         total_parameters += parameters
         total_macs += cost.macs
-        output = next((op for op in reversed(group.ops) if op.name != "write"), main).outputs[0]
+        output = next(op for op in reversed(group.ops) if op.outputs and op.name != "write").outputs[0]
         window, before = _context(main, spread)
         rows.append(
             Layer(
@@ -102,7 +102,9 @@ def _groups(ops: Iterable[Op]) -> list[_Group]:
             groups.append(_Group(op.call, leaf, [op]))
     result: list[_Group] = []
     for group in groups:
-        if sum(op.name in HEAVY for op in group.ops) > 1:
+        heavy = sum(op.name in HEAVY for op in group.ops)
+        arithmetic = sum(op.name not in FREE for op in group.ops)
+        if heavy > 1 or (not group.call.name and arithmetic > 1):
             result += [_Group(group.call, False, [op]) for op in group.ops]
         else:
             result.append(group)

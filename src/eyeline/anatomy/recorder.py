@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._fix(parameter, "parameter", name)
         for name, buffer in net.named_buffers():
             self._fix(buffer, "buffer", name)
+        self.failed: tuple[Call, BaseException] | None = None  # where the latest exception came from
         self.storages = Storages()
         self.shortcuts = SHORTCUTS
 
@@ -189,6 +191,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.stack.append(Call(name, module))
 
     def leave(self, module: nn.Module, *_: Any) -> None:
-        if id(module) in self.names:
-            while len(self.stack) > 1 and self.stack.pop().module is not module:
-                pass  # calls that ended with an exception which the module caught
+        """Also called while an exception passes through a module, from the innermost outwards."""
+        if id(module) not in self.names:
+            return
+        call, problem = self.stack.pop(), sys.exc_info()[1]
+        if problem is not None and (self.failed is None or self.failed[1] is not problem):
+            self.failed = (call, problem)

@@ -97,7 +97,13 @@ def binary_in_place(x: Tensor, y: Any, **_: Any) -> Tensor | None:
 
 
 def addmm(bias: Tensor, x: Tensor, weight: Tensor, **_: Any) -> Tensor | None:
-    if x.shape[1] != weight.shape[0] or bias.shape != weight.shape[1:]:
+    if x.shape[1] != weight.shape[0]:
+        raise EyelineError(
+            f"it takes {weight.shape[0]} features, not {x.shape[1]}",
+            code="wrong_size",
+            hint="it was made for another image size",
+        )
+    if bias.shape != weight.shape[1:]:
         return None
     return x.new_empty((x.shape[0], weight.shape[1]))
 

@@ -96,11 +96,8 @@ def _run(net: nn.Module, shape: Sequence[int], *, fake: bool) -> tuple[Trace, Ex
     with contextlib.ExitStack() as stack:
         stack.enter_context(inference_mode_of(net))
         stack.enter_context(torch.no_grad())
-        for register, hook in (
-            (module_hooks.register_module_forward_pre_hook, recorder.enter),
-            (module_hooks.register_module_forward_hook, recorder.leave),
-        ):
-            stack.callback(register(hook).remove)
+        stack.callback(module_hooks.register_module_forward_pre_hook(recorder.enter).remove)
+        stack.callback(module_hooks.register_module_forward_hook(recorder.leave, always_call=True).remove)
         fast_path = torch.backends.mha.get_fastpath_enabled()
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator for a whole encoder layer
@@ -109,7 +106,8 @@ def _run(net: nn.Module, shape: Sequence[int], *, fake: bool) -> tuple[Trace, Ex
         try:
             result = net(image)
         except Exception as problem:  # whatever foreign code raises; it becomes one clear line later
-            trace.failure = (recorder.stack[-1], problem)
+            found = recorder.failed
+            trace.failure = found if found and found[1] is problem else (recorder.stack[0], problem)
             return trace, problem
     trace.outputs = tuple(recorder.value_of(tensor) for tensor in tensors_of(result))
     return trace, None
