@@ -61,18 +61,18 @@ def test_a_module_that_fails_is_named() -> None:
     assert [row.name for row in error.table.layers] == ["0", "1.0"]
 
 
-def test_an_operator_without_values_is_named() -> None:
-    """The image decides, and no image decides alike: the branch of zeros runs, what follows fails."""
-
+def test_a_module_that_needs_the_image_and_refuses_zeros_is_named() -> None:
     class Undecided(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             if float(x.sum()) == 0:
                 raise ValueError("an empty picture")
             return x
 
-    error = refused(nn.Sequential(nn.Conv2d(3, 4, 3), Undecided()), (3, 8, 8))
+    error = refused(nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), Undecided()), (3, 8, 8))
     assert "layer 1 (Undecided)" in str(error)
-    assert [row.name for row in error.table.layers] == ["0"]
+    assert str(error).endswith("an empty picture")
+    assert [row.name for row in error.table.layers] == ["0", "1"]  # its sum
+    assert error.table.notes
 
 
 def test_what_is_no_network_or_no_size() -> None:

@@ -220,3 +220,39 @@ def test_progress_on_a_terminal_is_bars(monkeypatch, capsys):
     with progress_bars(quiet=True) as progress:
         progress("decoding", 1, 3, "")
     assert capsys.readouterr().err == ""
+
+
+def test_a_network_is_described(capsysbinary, model, tmp_path):
+    code, out, _ = call(capsysbinary, "describe", "resnet18", "--json", "--defects", "5,7,12")
+    found = json.loads(out)
+    assert code == 0
+    assert found["parameters"] == 11_689_512
+    assert found["macs"] == 1_814_073_344
+    assert {"network", "input", "peak_activation_bytes", "layers", "defects"} <= set(found)
+    assert {"name", "kind", "output", "parameters", "macs", "activation_bytes", "receptive_field"} <= set(
+        found["layers"][0]
+    )
+    page, attachment = tmp_path / "net.html", tmp_path / "net.json"
+    code, out, _ = call(capsysbinary, "describe", model, "--html", page, "--every", "--defects", "7")
+    assert code == 0
+    assert call(capsysbinary, "describe", "resnet20", "--netron", attachment)[0] == 0
+    assert "one cell covers" in out or "px" in out
+    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads(attachment.read_text())["signature"] == "netron:attachment"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resnet18", "--input", "3x224"], "CxHxW"),
+        (["resnet18", "--input", "3x8x8"], "at least"),
+        (["resnet18", "--defects", "big"], "such as 5,7,12"),
+        (["resnet1"], "did you mean"),
+        (["none.onnx"], "none.onnx"),
+    ],
+)
+def test_what_cannot_be_described_is_said_in_one_line(capsysbinary, words, message):
+    code, _, err = call(capsysbinary, "describe", *words)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1

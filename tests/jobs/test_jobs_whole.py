@@ -182,8 +182,10 @@ def test_changed_images_are_noticed_on_resume(photos, tmp_path):
     source = tmp_path / "photos"
     shutil.copytree(photos, source)
     out = tmp_path / "run"
-    run = train(source, out=out, group_by=PATTERN, epochs=0)
-    run.model.unlink()
+    train(source, out=out, group_by=PATTERN, epochs=0)
+    record = json.loads((out / "run.json").read_text())
+    record["finished"] = False  # as if it had been stopped before the report
+    (out / "run.json").write_text(json.dumps(record))
     shutil.copy(source / "good" / "part00_0.png", source / "good" / "part00_2.png")
     with pytest.raises(EyelineError, match="not those this run began with"):
         train(resume=out)

@@ -31,7 +31,7 @@ class BatchNormHealth:
 
     Attributes
     ----------
-    steps : batches it has seen in training; None when it does not count them.
+    steps : batches it has seen in training.
     initial_share : share of the initial statistics left in the running ones.
     mean_shift : median over channels of the difference between running and re-estimated mean, in re-estimated
         standard deviations; worst_shift : the largest.
@@ -41,8 +41,8 @@ class BatchNormHealth:
 
     name: str
     channels: int
-    steps: int | None
-    initial_share: float | None
+    steps: int
+    initial_share: float
     mean_shift: float
     worst_shift: float
     variance_ratio: float
@@ -51,8 +51,11 @@ class BatchNormHealth:
     @property
     def healthy(self) -> bool:
         ratio = max(self.variance_ratio, 1 / max(self.variance_ratio, 1e-12))
-        settled = self.initial_share is None or self.initial_share <= LARGEST_SHARE
-        return settled and self.mean_shift <= LARGEST_SHIFT and ratio <= LARGEST_RATIO
+        return (
+            self.initial_share <= LARGEST_SHARE
+            and self.mean_shift <= LARGEST_SHIFT
+            and ratio <= LARGEST_RATIO
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "healthy": self.healthy}
@@ -87,6 +90,7 @@ def batch_norm_health(net: nn.Module, images: Tensor, *, batch: int = 32) -> lis
     for name, norm in net.named_modules():
         if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
             continue
+        assert norm.num_batches_tracked is not None
         other = estimated[name]
         mean, variance = other.running_mean, other.running_var
         assert isinstance(mean, Tensor)
@@ -95,13 +99,13 @@ def batch_norm_health(net: nn.Module, images: Tensor, *, batch: int = 32) -> lis
         deviation = variance.clamp_min(norm.eps).sqrt()
         shift = ((norm.running_mean - mean).abs() / deviation)[varies]
         ratio = (norm.running_var / variance.clamp_min(1e-12))[varies]
-        steps = None if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
+        steps = int(norm.num_batches_tracked)
         rows.append(
             BatchNormHealth(
                 name=name,
                 channels=norm.num_features,
                 steps=steps,
-                initial_share=None if steps is None else initial_share(norm.momentum, steps),
+                initial_share=initial_share(norm.momentum, steps),
                 mean_shift=float(shift.median()) if len(shift) else 0.0,
                 worst_shift=float(shift.max()) if len(shift) else 0.0,
                 variance_ratio=float(ratio.median()) if len(ratio) else 1.0,
@@ -145,9 +149,9 @@ def reestimate_batch_norm(net: nn.Module, images: Tensor, *, batch: int = 32) ->
 def batch_norm_findings(rows: list[BatchNormHealth]) -> list[str]:
     """What is wrong, a sentence each; empty when nothing is."""
     sentences = []
-    unsettled = [r for r in rows if r.initial_share is not None and r.initial_share > LARGEST_SHARE]
+    unsettled = [r for r in rows if r.initial_share > LARGEST_SHARE]
     if unsettled:
-        worst = max(unsettled, key=lambda r: r.initial_share or 0.0)
+        worst = max(unsettled, key=lambda r: r.initial_share)
         sentences.append(
             f"{len(unsettled)} of {len(rows)} batch norms still hold up to {worst.initial_share:.0%} of their "
             f"initial statistics after {worst.steps} steps: train longer or raise the momentum"

@@ -34,7 +34,7 @@ class TrainingMemory:
 
     Attributes
     ----------
-    saved : alive when the forward pass has ended: the image, the output, what autograd saved.
+    saved : alive when the forward pass has ended: the image, the loss, what autograd saved.
     peak : most alive at any time of forward and backward pass, gradients as they arise included, weights not.
     parameters, gradients, optimizer : of the trainable parameters, gradients of the same size, Adam's two
         moments.

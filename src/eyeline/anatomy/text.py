@@ -101,7 +101,7 @@ def _columns(rows: Sequence[Layer], width: int) -> list[_Column]:
     field = _Column("sees", [field_text(row.receptive_field) for row in rows])
     stride = _Column("stride", [_stride(row.receptive_field) for row in rows])
     columns = [name, kind, output, weight, parameters, macs, memory, field, stride]
-    for dispensable in (None, weight, kind, memory, stride):
+    for dispensable in (None, weight, kind, memory, stride, output):
         if dispensable is not None:
             columns.remove(dispensable)
         room = width - sum(c.width + 2 for c in columns if c is not name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,10 +44,16 @@ def evaluate(
         "brier",
         "ece",
     ):
-        rate = getattr(result, name)
-        value = "undefined" if rate.value is None else f"{rate.value:.4f}  [{rate.low:.4f}, {rate.high:.4f}]"
-        print_line(f"{name:<18} {value}")
+        print_line(f"{name:<18} {_rate(getattr(result, name))}")
     for path, error in found.errors.items():
         print_line(f"not judged: {path}: {error}")
     if found.note:
         print_line(f"Note: {found.note}")
+
+
+def _rate(rate: Any) -> str:
+    if rate.value is None:
+        return "undefined"
+    if rate.low is None or rate.high is None:
+        return f"{rate.value:.4f}  [no interval: {rate.method}]"
+    return f"{rate.value:.4f}  [{rate.low:.4f}, {rate.high:.4f}]"

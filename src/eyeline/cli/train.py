@@ -132,8 +132,12 @@ def seconds(text: str) -> float:
 
 
 def _rate(rate: Any) -> str:
-    return "undefined" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+    if rate.value is None:
+        return "undefined"
+    return f"{rate.value:.3f}" + ("" if rate.low is None else f" [{rate.low:.3f}, {rate.high:.3f}]")
 
 
 def _percent(rate: Any) -> str:
-    return "undefined" if rate.value is None else f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
+    if rate.value is None:
+        return "undefined"
+    return f"{rate.value:.1%}" + ("" if rate.low is None else f" [{rate.low:.1%}, {rate.high:.1%}]")

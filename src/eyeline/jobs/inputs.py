@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from eyeline.errors import EyelineError, ImageError
 from eyeline.images import DecodeOptions, ImageTable, decode_image
-from eyeline.networks import NetworkInfo
+from eyeline.networks import NetworkInfo, find_weights
 
 LOOKED_AT = 48  # images, to see sizes and colours
 SMALLEST, LARGEST = 64, 320  # pixels a side that are chosen without being asked
@@ -49,10 +48,11 @@ def choose_weights(info: NetworkInfo, weights: str | None) -> str | None:
         return None
     if weights is not None:
         return weights
-    from eyeline.networks.weights import PACKAGES
-
-    package = PACKAGES.get(info.name)
-    return "imagenet" if package is not None and importlib.util.find_spec(package) else None
+    try:
+        find_weights(info.name, "imagenet")
+    except EyelineError:  # no package ships them, or it is not installed
+        return None
+    return "imagenet"
 
 
 def display_names(paths: Sequence[str]) -> tuple[str, ...]:

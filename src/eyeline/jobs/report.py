@@ -17,7 +17,7 @@ from eyeline.runtime import Inspector
 from eyeline.training import Fit
 
 if TYPE_CHECKING:
-    from eyeline.jobs.run import Judged
+    from eyeline.jobs.judged import Judged
     from eyeline.runtime import Artifact
 
 BATCH = 8

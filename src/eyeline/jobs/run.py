@@ -22,11 +22,12 @@ from eyeline.images import (
 )
 from eyeline.jobs.evaluate import FRACTIONS
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
+from eyeline.jobs.judged import Judged, judge_images, rows_of, write_predictions
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
 from eyeline.networks import Network, NetworkInfo, create_network, network_info
 from eyeline.progress import Progress, silent
-from eyeline.runtime import Calibration, Data, Licences, Threshold
+from eyeline.runtime import Data, Licences
 from eyeline.shipping import Reference, export_artifact
 from eyeline.training import (
     Examples,
@@ -36,14 +37,11 @@ from eyeline.training import (
     embed_pixels,
     fit,
     freeze_batch_norm,
-    predict_logits,
 )
-from eyeline.verdicts import Evaluation, choose_threshold, decide, defect_scores, evaluate, fit_temperature
+from eyeline.verdicts import Evaluation
 
 if TYPE_CHECKING:
     from eyeline.runtime import Artifact
-
-RULE = "balanced_accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +91,6 @@ class Run:
         }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
-    """What the trained network says about every usable image, and what was made of it."""
-
-    logits: NDArray[np.float32]  # (N, K)
-    probabilities: NDArray[np.float64]  # (N, K), calibrated
-    calibration: Calibration
-    threshold: Threshold
-    evaluation: Evaluation  # of the test part
-
-
 def train(
     source: str | Path | ImageTable | None = None,
     *,
@@ -133,7 +120,7 @@ def train(
     if resume is not None:
         folder = Path(resume)
         record = read_record(folder)
-        if (folder / "model.onnx").exists():
+        if record.get("finished"):
             raise EyelineError("this run is finished", code="finished", path=folder)
         wish = TrainOptions(**record["options"])
     else:
@@ -199,7 +186,7 @@ def train(
         resume=resume is not None,
         progress=progress,
     )
-    judged = _judge(fitted.network, table, cache, splits, normalize, progress)
+    judged = judge_images(fitted.network, table, cache, splits, normalize, progress)
     record |= {
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
@@ -208,7 +195,7 @@ def train(
         "test": judged.evaluation.to_dict(),
     }
     write_record(folder, record)
-    _write_predictions(folder / "predictions.parquet", table, cache, splits, judged)
+    write_predictions(folder / "predictions.parquet", table, cache, splits, judged)
     artifact = _ship(folder, fitted, table, cache, splits, decode, info, judged, record, progress)
 
     from eyeline.jobs.report import report_run
@@ -260,10 +247,6 @@ def _split(table: ImageTable, cache: PixelCache, record: dict[str, Any], seed: i
     return tuple(splits)
 
 
-def _rows(splits: tuple[str, ...], part: str) -> NDArray[np.int64]:
-    return np.flatnonzero(np.array(splits) == part).astype(np.int64)
-
-
 def _prepare(
     net: Network,
     table: ImageTable,
@@ -276,7 +259,7 @@ def _prepare(
     progress: Progress,
 ) -> tuple[Examples, tuple[ProtocolResult, ...]]:
     """The examples of the run, and how a fitted head scores by random and by grouped splits."""
-    train = _rows(splits, "train")
+    train = rows_of(splits, "train")
     usable = np.flatnonzero(cache.usable).astype(np.int64)
     features: NDArray[np.float32] | None = None
     protocols: tuple[ProtocolResult, ...] = ()
@@ -301,61 +284,12 @@ def _prepare(
         targets=table.targets,
         classes=len(table.classes),
         train=train,
-        val=_rows(splits, "val"),
+        val=rows_of(splits, "val"),
         folds=make_folds(table.select(train), seed=wish.seed),
         weights=None if table.weights is None else np.array(table.weights),
         features=features,
     )
     return examples, protocols
-
-
-def _judge(
-    net: Network,
-    table: ImageTable,
-    cache: PixelCache,
-    splits: tuple[str, ...],
-    normalize: Normalization,
-    progress: Progress,
-) -> Judged:
-    """Calibrate and choose the threshold on the validation part; measure on the test part."""
-    usable, val, test = (
-        np.flatnonzero(cache.usable).astype(np.int64),
-        _rows(splits, "val"),
-        _rows(splits, "test"),
-    )
-    logits = np.zeros((len(table), len(table.classes)), np.float32)
-    logits[usable] = predict_logits(net, cache.pixels, usable, normalize, progress=progress)
-    groups = None if table.groups is None else np.array(table.groups, dtype=object)
-    temperature = fit_temperature(
-        logits[val], table.targets[val], groups=None if groups is None else groups[val]
-    )
-    probabilities = temperature.apply(logits)
-    cut = choose_threshold(defect_scores(probabilities[val], 0), table.is_defect[val], rule=RULE)
-    progress("evaluating", 0, 1, "")
-    evaluation = evaluate(
-        probabilities[test],
-        table.targets[test],
-        classes=table.classes,
-        good=table.good,
-        threshold=cut,
-        groups=None if groups is None else groups[test],
-        slices={name: [values[row] for row in test] for name, values in table.slices.items()},
-    )
-    return Judged(
-        logits=logits,
-        probabilities=probabilities,
-        calibration=Calibration(
-            temperature=temperature.value,
-            reason=temperature.reason,
-            images=temperature.images,
-            nll_before=temperature.nll_before,
-            nll_after=temperature.nll_after,
-            ece_before=temperature.ece_before,
-            ece_after=temperature.ece_after,
-        ),
-        threshold=Threshold(value=cut, rule=RULE, part="validation", images=len(val)),
-        evaluation=evaluation,
-    )
 
 
 def _ship(
@@ -371,7 +305,7 @@ def _ship(
     progress: Progress,
 ) -> Artifact:
     """Export, and prove on the whole test part."""
-    test = _rows(splits, "test")
+    test = rows_of(splits, "test")
     names = display_names(table.paths)
     stats = Normalization(info.mean, info.std).for_channels(decode.channels)
     return export_artifact(
@@ -414,40 +348,3 @@ def _weights_licence(weights: str | None) -> str:
     if weights == "imagenet":
         return "started from published ImageNet weights (Apache-2.0); ImageNet's own terms are non-commercial"
     return f"started from {Path(weights).name}"
-
-
-def _write_predictions(
-    path: Path, table: ImageTable, cache: PixelCache, splits: tuple[str, ...], judged: Judged
-) -> None:
-    """Every image: part, group, truth, probabilities and verdict."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from eyeline.files import atomic_file
-
-    called = decide(judged.probabilities, judged.threshold.value, 0)
-    usable = cache.usable
-
-    def text(values: tuple[str, ...]) -> list[str]:
-        return [value.encode("utf-8", "backslashreplace").decode() for value in values]
-
-    columns: dict[str, Any] = {
-        "path": text(table.paths),
-        "split": list(splits),
-        "group": [None] * len(table) if table.groups is None else text(table.groups),
-        "truth": list(table.labels),
-        "label": [table.classes[k] if ok else None for k, ok in zip(called, usable, strict=True)],
-        "decision": [
-            ("pass" if k == 0 else "fail") if ok else None for k, ok in zip(called, usable, strict=True)
-        ],
-        "score": [
-            float(s) if ok else None for s, ok in zip(1 - judged.probabilities[:, 0], usable, strict=True)
-        ],
-        "error": [cache.errors[row].code if row in cache.errors else None for row in range(len(table))],
-    }
-    for number, name in enumerate(table.classes):
-        columns[f"p_{name}"] = [
-            float(p) if ok else None for p, ok in zip(judged.probabilities[:, number], usable, strict=True)
-        ]
-    with atomic_file(path) as file:
-        pq.write_table(pa.table(columns), file)

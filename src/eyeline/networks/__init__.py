@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from eyeline.networks.blocks import Network
     from eyeline.networks.efficientnet import Scaling, scale
     from eyeline.networks.folding import fold_batch_norm
-    from eyeline.networks.weights import LoadReport, load_weights
+    from eyeline.networks.weights import LoadReport, find_weights, load_weights
 
 __all__ = [
     "LoadReport",
@@ -18,6 +18,7 @@ __all__ = [
     "NetworkInfo",
     "Scaling",
     "create_network",
+    "find_weights",
     "fold_batch_norm",
     "load_weights",
     "network_info",
@@ -30,6 +31,7 @@ _LAZY = {
     "Network": "blocks",
     "fold_batch_norm": "folding",
     "LoadReport": "weights",
+    "find_weights": "weights",
     "load_weights": "weights",
     "Scaling": "efficientnet",
     "scale": "efficientnet",

@@ -118,8 +118,10 @@ class SameConv2d(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         padding, extra = [], []
         for size in x.shape[2:]:
-            # The last window starts at the last multiple of the stride inside the image.
-            total = max(kernel - (size % stride or stride), 0)
+            # Asked as a question, so that a compiled graph gets a plain number: formulas of an unknown size,
+            # nested in each other layer by layer, would take minutes to simplify.
+            remainder = next(r for r in range(1, stride + 1) if (size - r) % stride == 0)
+            total = max(kernel - remainder, 0)  # the last window starts `remainder` before the image's end
             extra.append(total % 2)
             padding.append(total // 2 + total % 2)
         weight = F.pad(self.weight, (extra[1], 0, extra[0], 0)) if any(extra) else self.weight

@@ -114,8 +114,9 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        y_nhwc = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y_nhwc: Tensor = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
         y_nhwc = self.project(self.act(self.expand(y_nhwc)))
         y_nhwc = y_nhwc * self.scale if y_nhwc.requires_grad else y_nhwc.mul_(self.scale)
-        out: Tensor = self.drop_path(y_nhwc.permute(0, 3, 1, 2)).add_(x)
-        return out
+        y_nhwc = self.drop_path(y_nhwc)
+        y_nhwc += x.permute(0, 2, 3, 1)
+        return y_nhwc.permute(0, 3, 1, 2)

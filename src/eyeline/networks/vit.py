@@ -166,9 +166,13 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.drop_path(self.attention(self.norm1(x))).add_(x)
-        out: Tensor = self.drop_path(self.mlp(self.norm2(x))).add_(x)
-        return out
+        x = add(self.drop_path(self.attention(self.norm1(x))), x)
+        return add(self.drop_path(self.mlp(self.norm2(x))), x)
+
+
+def add(residual: Tensor, x: Tensor) -> Tensor:
+    """The sum, into the memory of `residual` when no gradient is wanted; it may be a view, costly to track."""
+    return residual + x if residual.requires_grad else residual.add_(x)
 
 
 class Attention(nn.Module):

@@ -67,13 +67,14 @@ def export_artifact(
 
     Parameters
     ----------
-    net : takes normalized images ``(N, C, H, W)``, gives logits ``(N, K)``. Left as it is. path : of the
-    ``.onnx`` file; replaced in one step. classes, good : in the order of the logits; the defect-free one.
-    decode, mean, std : how a file becomes the input of `net`; mean and std a value a channel, units of [0,
-    1]. threshold : on the defect score, chosen on other images than the reference. reference : the test part
-    with the answers of the trained network, calibrated as `calibration` says. test : figures on the test
-    part, ``Evaluation.to_dict()``. golden : how many images of the reference travel in the artifact, 4 to 16.
-    They are copies of the user's
+    net : takes normalized images ``(N, C, H, W)``, gives logits ``(N, K)``. Left as it is.
+    path : of the ``.onnx`` file; replaced in one step.
+    classes, good : in the order of the logits; the defect-free one.
+    decode, mean, std : how a file becomes the input of `net`; mean and std a value a channel, in units of [0, 1].
+    threshold : on the defect score, chosen on other images than the reference.
+    reference : the test part with the answers of the trained network, calibrated as `calibration` says.
+    test : figures on the test part, ``Evaluation.to_dict()``.
+    golden : how many images of the reference travel in the artifact, 4 to 16. They are copies of the user's
         pictures: `licences` says under which terms.
     created : UTC time, ISO 8601; given, the same training gives the same bytes. None is now.
 
@@ -83,8 +84,8 @@ def export_artifact(
 
     Raises
     ------
-    GateError : the export changes verdicts. EyelineError : ``export`` when the network cannot be exported,
-    ``write_failed``, or what the contract refuses.
+    GateError : the export changes verdicts.
+    EyelineError : ``export`` when the network cannot be exported, ``write_failed``, or what the contract refuses.
     """
     classes, report = tuple(classes), progress or silent
     if good not in classes:

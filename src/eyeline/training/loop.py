@@ -340,6 +340,7 @@ class _Trainer:
                         f"stopped after step {step} of {plan.steps}; everything is saved",
                         code="interrupted",
                         path=folder,
+                        hint=f"go on with: eyeline train --resume {folder}",
                     )
             save()
 
