@@ -27,7 +27,6 @@ FORBIDDEN = (
     "scipy",
     "sklearn",
     "matplotlib",
-    "jinja2",
     "safetensors",
     "torchvision",
     "timm",
