@@ -4,8 +4,8 @@
 
 Both get the same randomly initialised network in inference mode and the input size (1, 3, 224, 224), and give
 their summary object; neither prints. They take turns, the order changing from round to round. The ratio is
-describe's seconds divided by torchinfo's: below 1 means faster. Resident memory is read in a fresh process each,
-before and after, for torchinfo allocates the activations and describe does not.
+describe's seconds divided by torchinfo's: below 1 means faster. In a fresh process each, the growth of resident
+memory at its highest is read from Linux, for torchinfo allocates the activations and describe does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import platform
-import resource
 import statistics
 import time
 import warnings
@@ -72,14 +71,21 @@ def take_turns(candidates: dict[str, Callable[[], Any]], rounds: int) -> dict[st
 
 
 def growth(name: str, contender: str, threads: int, queue: Any) -> None:
-    """Kilobytes by which the peak resident memory of this process grows during one call."""
+    """Kilobytes by which the resident memory of this process grows during one call, at its highest."""
     torch.set_num_threads(threads)
     net = network(name)
     describe(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8))  # imports are not activations
     torchinfo.summary(nn.Conv2d(3, 4, 3), (1, 3, 8, 8), verbose=0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts from now
+    before = resident("VmRSS")
     contenders(net)[contender]()
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    queue.put(resident("VmHWM") - before)
+
+
+def resident(field: str) -> int:
+    """Kilobytes, from the process's status: VmRSS is now, VmHWM the high-water mark."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def peak_growth(name: str, contender: str, threads: int) -> int:

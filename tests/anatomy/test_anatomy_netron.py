@@ -13,6 +13,7 @@ from torch import nn
 
 from eyeline.anatomy import describe, netron_attachment
 from eyeline.errors import EyelineError
+from eyeline.networks import create_network
 
 
 def small() -> nn.Sequential:
@@ -65,7 +66,31 @@ def test_nodes_of_an_onnx_file_are_found(tmp_path: Path, scopes: bool) -> None:
     attachment = netron_attachment(describe(small(), (3, 8, 8)), tmp_path / "m.onnx")
     targets = {entry["target"]: entry for entry in attachment["metrics"] if entry["name"] == "layer"}
     assert targets["node_conv2d"]["value"] == "0"
-    assert ("node_relu" in targets) == scopes
+    assert targets["node_relu"]["value"] == "1"  # by its scope, or as the next ReLU behind the convolution
+
+
+def test_the_graph_of_an_artifact_is_matched(tmp_path: Path) -> None:
+    """Names of its own, batch norms folded into convolutions, the weights under a prefix."""
+    table = describe(create_network("resnet20"), (3, 32, 32))
+    conv = [row for row in table.layers if row.kind == "Conv2d"]
+    weights = [row.name for row in conv]
+    nodes, value = [], "x"
+    for number, name in enumerate(weights):
+        nodes.append(
+            helper.make_node(
+                "Conv", [value, f"net.{name}.weight.normalized"], [f"c{number}"], f"Conv_{number}"
+            )
+        )
+        value = f"c{number}"
+    nodes.append(helper.make_node("ReduceMean", [value], ["mean"], "ReduceMean_9"))
+    nodes.append(helper.make_node("Gemm", ["mean", "net.head.weight"], ["logits"], "Gemm_9"))
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "logits")]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:])), tmp_path / "a.onnx")
+    attachment = netron_attachment(table, tmp_path / "a.onnx")
+    found = {e["target"]: e["value"] for e in attachment["metrics"] if e["name"] == "layer"}
+    assert [found[f"Conv_{i}"] for i in range(len(weights))] == weights
+    assert found["Gemm_9"] == "head"
+    assert found["ReduceMean_9"] == "mean"
 
 
 @pytest.mark.slow

@@ -186,9 +186,15 @@ class LayerTable:
 
     @property
     def last_map(self) -> Layer | None:
-        """The last layer whose output still has positions (more than one) of the image."""
-        spatial = [layer for layer in self.layers if positions(layer) is not None]
-        return spatial[-1] if spatial else None
+        """The last layer that makes a map: an output with more than one position of the image.
+
+        Copies of it and adaptive pooling before a classifier of fixed size are not counted.
+        """
+        for layer in reversed(self.layers):
+            made = not layer.kind.lower().startswith(("copy", "adaptive"))
+            if made and positions(layer) is not None:
+                return layer
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
