@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -14,36 +16,25 @@ from eyeline.errors import EyelineError
 from eyeline.networks import NetworkInfo, create_network, network_info, network_names
 
 
+def expand(pattern: str) -> list[str]:
+    """Braces as in a shell: "a{1,2}" is a1, a2."""
+    parts = [part.split(",") if i % 2 else [part] for i, part in enumerate(re.split(r"[{}]", pattern))]
+    return ["".join(choice) for choice in itertools.product(*parts)]
+
+
 def test_names_as_a_user_types_them():
     names = network_names()
     assert len(names) == len(set(names))
-    wanted = {
-        "lenet5",
-        "lenet5_1998",
-        "alexnet",
-        "alexnet_2012",
-        "plain18",
-        "plain34",
-        "mobilenet_v1",
-        "mobilenet_v2",
-    }
-    wanted |= {f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")}
-    wanted |= {f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 20, 32, 44, 56, 110)}
-    wanted |= {
-        "resnext50_32x4d",
-        "resnext101_32x8d",
-        "resnext101_64x4d",
-        "wide_resnet50_2",
-        "wide_resnet101_2",
-    }
-    wanted |= {"mobilenet_v1_full", "mobilenet_v3_small", "mobilenet_v3_large"}
-    wanted |= {f"efficientnet_b{index}" for index in range(8)} | {
-        f"efficientnet_lite{index}" for index in range(5)
-    }
-    wanted |= {f"efficientnet_v2_{size}" for size in ("s", "m", "l", "xl", "b0", "b1", "b2", "b3")}
-    wanted |= {f"vit_{size}" for size in ("ti_16", "s_16", "s_32", "b_16", "b_32", "l_16", "l_32", "h_14")}
-    sizes = ("atto", "femto", "pico", "nano", "tiny", "small", "base", "large", "xlarge")
-    wanted |= {f"convnext_{size}" for size in sizes}
+    patterns = (
+        "lenet5 lenet5_1998 alexnet alexnet_2012 vgg{11,13,16,19}{,_bn} {resnet,plain}{18,34,50,101,152}",
+        "{resnet,plain}{20,32,44,56,110} resnext50_32x4d resnext101_{32x8d,64x4d} wide_resnet{50,101}_2",
+        "mobilenet_v1{,_full} mobilenet_v2 mobilenet_v3_{small,large}",
+        "efficientnet_b{0,1,2,3,4,5,6,7} efficientnet_lite{0,1,2,3,4} efficientnet_v2_{s,m,l,xl,b0,b1,b2,b3}",
+        "vit_{ti,s,b,l}_16 vit_{s,b,l}_32 vit_h_14",
+        "convnext_{atto,femto,pico,nano,tiny,small,base,large,xlarge}",
+    )
+    wanted = {name for pattern in " ".join(patterns).split() for name in expand(pattern)}
+    assert len(wanted) == 80
     assert wanted <= set(names)
 
 

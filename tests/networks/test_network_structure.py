@@ -181,7 +181,7 @@ def test_lite_scales_neither_stem_nor_top_nor_the_ends():
 
 
 def test_plain_networks_have_the_parameters_of_their_twins():
-    for depth in (18, 34):
+    for depth in (18, 34, 50, 101, 152):
         plain, twin = meta(f"plain{depth}"), meta(f"resnet{depth}", shortcut="zero_pad")
         assert [p.shape for p in plain.parameters()] == [p.shape for p in twin.parameters()]
     for depth in (20, 32, 44, 56, 110):

@@ -48,7 +48,7 @@ class Network(nn.Module):
         self.check_input(x)
         maps: dict[str, Tensor] = {}
         for name in self.stage_names:
-            x = maps[name] = self.get_submodule(name)(x)
+            x = maps[name] = getattr(self, name)(x)
         return maps
 
     def forward_features(self, x: Tensor) -> Tensor:
