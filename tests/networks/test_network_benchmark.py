@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "networks.py"
 @pytest.mark.slow
 def test_the_benchmark_compares_twins(tmp_path):
     output = tmp_path / "networks.json"
-    arguments = ["--only", "convnext_atto", "efficientnet_lite0", "--rounds", "2", "--threads", "1"]
+    arguments = ["--only", "convnext_atto", "efficientnet_lite0", "--rounds", "4", "--threads", "1"]
     subprocess.run([sys.executable, SCRIPT, *arguments, "--output", output], check=True, capture_output=True)
     result = json.loads(output.read_text("utf-8"))
     assert [row["network"] for row in result["networks"]] == ["efficientnet_lite0", "convnext_atto"]
