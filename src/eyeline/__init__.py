@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eyeline.convolution import conv2d
     from eyeline.errors import EyelineError, GateError, ImageError, Interrupted
     from eyeline.images import ImageTable, read_images
-    from eyeline.jobs import evaluate_model, explain_images, train
+    from eyeline.jobs import check_images, evaluate_model, explain_images, train
     from eyeline.networks import create_network, network_names
     from eyeline.runtime import Inspector, Verdict, load, verify_artifact
     from eyeline.verdicts import Evaluation
@@ -25,7 +25,7 @@ _ROOMS = {
     "convolution": ("conv2d",),
     "errors": ("EyelineError", "GateError", "ImageError", "Interrupted"),
     "images": ("ImageTable", "read_images"),
-    "jobs": ("evaluate_model", "explain_images", "train"),
+    "jobs": ("check_images", "evaluate_model", "explain_images", "train"),
     "networks": ("create_network", "network_names"),
     "runtime": ("Inspector", "Verdict", "load", "verify_artifact"),
     "verdicts": ("Evaluation",),
@@ -40,6 +40,7 @@ __all__ = [
     "Inspector",
     "Interrupted",
     "Verdict",
+    "check_images",
     "conv2d",
     "create_network",
     "describe",

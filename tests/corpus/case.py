@@ -21,6 +21,8 @@ class Case:
     """Expected RGB ``(H, W, 3)`` on a black background, where it is known."""
     tolerance: int = 0
     """Grey levels by which `pixels` may differ (JPEG is lossy)."""
+    range: tuple[float, float] | None = None
+    """The value range that is declared when the file is read."""
 
     @property
     def codes(self) -> frozenset[str]:

@@ -45,6 +45,11 @@ def _truncated() -> Iterator[Case]:
         data = valid(name)
         for share in (10, 50, 95):
             yield Case(2, f"cut-at-{share}.{name.lower()}", data[: len(data) * share // 100], "truncated")
+    for name, options in (("grey", {}), ("progressive", {"progressive": True})):
+        source = grey(picture()) if name == "grey" else picture()
+        data = encode(source, "JPEG", quality=95, **options)
+        for share in (10, 50, 99):
+            yield Case(2, f"{name}-cut-at-{share}.jpg", data[: len(data) * share // 100], "truncated")
     yield Case(2, "no-end-chunk.png", valid("PNG")[:-12], None, picture())
     yield Case(2, "no-end-marker.jpg", valid("JPEG")[:-2], None, picture(), 8)
     yield Case(2, "half-an-end-marker.jpg", valid("JPEG")[:-1], None, picture(), 8)
@@ -83,7 +88,17 @@ def _damaged_jpeg() -> Iterator[Case]:
     yield Case(3, "two-frames.jpg", data[:frame] + segment + data[frame:], "ok|unreadable|truncated")
     restarts = encode(picture(), "JPEG", restart_marker_blocks=2)
     lost = restarts.index(b"\xff\xd1")
-    yield Case(3, "lost-restart.jpg", restarts[:lost] + restarts[lost + 2 :], "ok|unreadable|truncated")
+    yield Case(3, "lost-restart.jpg", restarts[:lost] + restarts[lost + 2 :], "unreadable")
+    yield Case(3, "wrong-restart.jpg", patch(restarts, lost, b"\xff\xd5"), "unreadable")
+    # A scan gone astray: half of it is there twice, so half is left over when the picture is full.
+    middle = (scan + len(data)) // 2
+    yield Case(3, "left-over.jpg", data[:-2] + data[middle:], "unreadable")
+    yield Case(3, "marker-in-scan.jpg", patch(data, middle, b"\xff\xe5"), "unreadable")
+    # Cameras fill up behind the scan; nothing of the picture is missing.
+    for name, filling in (("zero", b"\0" * 100), ("one-byte", b"\x5a"), ("ff", b"\xff" * 8)):
+        yield Case(3, f"filled-with-{name}.jpg", data[:-2] + filling + data[-2:], None, picture(), 8)
+    followed = data[:-2] + bytes(100) + data[-2:] + data
+    yield Case(3, "filled-and-followed.jpg", followed, None, picture(), 8)
 
 
 def _bombs() -> Iterator[Case]:

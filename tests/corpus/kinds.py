@@ -45,6 +45,22 @@ def _kinds_of_jpeg() -> Iterator[Case]:
     second = Image.fromarray(picture()[::-1].copy())
     mpo = encode(picture(), "MPO", save_all=True, append_images=[second], **FINE)
     yield Case(4, "two-pictures.mpo.jpg", mpo, None, picture(), 8)
+    app0 = data.index(b"\xff\xe0")
+    thumb = b"JFIF\0\1\2\0\0\1\0\1\2\2" + bytes(12)  # a thumbnail of 2 x 2
+    segment = b"\xff\xe0" + struct.pack(">H", len(thumb) + 2) + thumb
+    plain = drop_segment(data, 0xE0)
+    for name, oddity in {
+        "thumbnail": data[:app0] + segment + plain[app0:],
+        "no-jfif": plain,
+        "fill-bytes": data[:app0] + b"\xff" * 5 + data[app0:],
+        "comment": data[:app0] + b"\xff\xfe\0\6\xff\xd9\xff\xda" + data[app0:],
+        "late-jfif": plain[:app0] + b"\xff\xfe\0\4ok" + segment + plain[app0:],
+    }.items():
+        yield Case(4, f"jfif-{name}.jpg", oddity, None, picture(), 8)
+    motion = data
+    while b"\xff\xc4" in motion[: motion.index(b"\xff\xda")]:
+        motion = drop_segment(motion, 0xC4)  # frames of Motion JPEG rely on the usual Huffman tables
+    yield Case(4, "motion.jpg", motion, None, picture(), 8)
     for marker, name in (
         (0xC3, "lossless"),
         (0xC9, "arithmetic"),
@@ -235,6 +251,52 @@ def _deep() -> Iterator[Case]:
         yield Case(
             8, f"signed-{bits}.tiff", grey_tiff("<", ramp16, bits, raw, sample_format=2), "unsupported"
         )
+
+
+def ranged_cases() -> Iterator[Case]:
+    """Row 8 under a declared range."""
+    ramp = (np.arange(HEIGHT * WIDTH, dtype=np.uint32) * 65535 // (HEIGHT * WIDTH - 1)).reshape(HEIGHT, WIDTH)
+    full, scaled = (0.0, 65535.0), as_rgb(np.rint(ramp / 257))
+    floats, integers = ramp.astype(np.float32), ramp.astype(np.int32)
+    yield Case(8, "float.tiff", encode(Image.fromarray(floats), "TIFF"), None, scaled, range=full)
+    yield Case(8, "32-bit.tiff", encode(Image.fromarray(integers), "TIFF"), None, scaled, range=full)
+    for value in (np.nan, np.inf, -np.inf):
+        spoiled = floats.copy()
+        spoiled[3, 5] = value
+        yield Case(8, f"{value}.tiff", encode(Image.fromarray(spoiled), "TIFF"), "unsupported", range=full)
+    share = floats / np.float32(65535)
+    yield Case(8, "share.tiff", encode(Image.fromarray(share), "TIFF"), None, scaled, 1, range=(0.0, 1.0))
+    signed = (ramp.astype(np.int32) - 32768).astype(np.int16)
+    for order, name in (("<", "little"), (">", "big")):
+        strip = signed.astype(f"{order}i2").tobytes()
+        data = grey_tiff(order, signed, 16, strip, sample_format=2)
+        yield Case(8, f"signed-{name}.tiff", data, None, scaled, range=(-32768.0, 32767.0))
+    large = (ramp.astype(np.uint64) * 65537).astype(np.uint32)
+    data = grey_tiff("<", large, 32, large.astype("<u4").tobytes())
+    yield Case(8, "unsigned-32.tiff", data, None, scaled, range=(0.0, 2.0**32 - 1))
+    ramp16 = ramp.astype(np.uint16)
+    twelve = ramp16 >> 4
+    bright = as_rgb(np.rint(twelve * (255 / 4095)))
+    yield Case(8, "12-in-16.png", encode(Image.fromarray(twelve), "PNG"), None, bright, range=(0.0, 4095.0))
+    clipped = as_rgb(np.rint(np.clip((ramp16 - 10_000.0) / 20_000, 0, 1) * 255))
+    window = (10_000.0, 30_000.0)
+    yield Case(8, "window.png", encode(Image.fromarray(ramp16), "PNG"), None, clipped, range=window)
+    strip = ramp16.astype(">u2").tobytes()
+    yield Case(8, "window.tiff", grey_tiff(">", ramp16, 16, strip), None, clipped, range=window)
+    inverse = grey_tiff("<", ramp16, 16, ramp16.tobytes(), photometric=0)
+    yield Case(8, "window-white-is-zero.tiff", inverse, None, 255 - clipped, range=window)
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(floats)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yield Case(8, "float-turned.tiff", encode(turned, "TIFF", exif=exif), None, scaled, range=full)
+    colour = (picture().astype(np.uint16) << 8) + 77
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in colour)
+    deep = png((WIDTH, HEIGHT, 16, 2), lines)
+    yield Case(8, "16-bit-colour.png", deep, "unsupported", range=full)
+    eight = grey_tiff("<", ramp16, 8, (ramp16 >> 8).astype(np.uint8).tobytes(), sample_format=2)
+    yield Case(8, "signed-8.tiff", eight, "unsupported", range=(-128.0, 127.0))
+    yield Case(8, "8-bit.png", encode(picture(), "PNG"), None, picture(), range=(0.0, 4095.0))
+    yield Case(8, "8-bit.jpg", encode(picture(), "JPEG", **FINE), None, picture(), 8, range=(0.0, 4095.0))
 
 
 def _colour() -> Iterator[Case]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from corpus.case import Case
 from corpus.damaged import damaged_cases
-from corpus.kinds import sound_cases
+from corpus.kinds import ranged_cases, sound_cases
 from corpus.names import AWKWARD_NAMES, special_files
 
-__all__ = ["AWKWARD_NAMES", "Case", "cases", "special_files", "write_corpus"]
+__all__ = ["AWKWARD_NAMES", "Case", "cases", "ranged_cases", "special_files", "write_corpus"]
 
 
 def cases() -> Iterator[Case]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.builders import encode, picture
+from corpus.builders import encode, picture, valid
 from corpus.make import write_corpus
 from eyeline.errors import EyelineError
 from eyeline.images import DecodeOptions, ImageTable, cache_folder, open_cache, prepare_image, read_images
@@ -65,6 +65,40 @@ def test_rows_are_what_prepare_image_gives(tmp_path: Path) -> None:
         cache.pixels[0] = 0
 
 
+@pytest.mark.parametrize("side", [7, 64, 224, 300])
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "fit"])
+def test_training_and_runtime_see_the_same_pixels(tmp_path: Path, side: int, resize: str) -> None:
+    """What was trained on (the cache) and what is judged (bytes from a camera) is equal to the last bit."""
+    rng = np.random.default_rng(side)
+    for row, (name, options) in enumerate(
+        [("PNG", {}), ("JPEG", {"quality": 80}), ("WEBP", {}), ("TIFF", {}), ("BMP", {}), ("PNG", {})]
+    ):
+        path = tmp_path / "in" / ("good" if row % 2 else "bad") / f"{row}.{name.lower()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (int(rng.integers(20, 400)), int(rng.integers(20, 400)), 3))
+        path.write_bytes(encode(noise.astype(np.uint8), name, **options))
+    table = read_images(tmp_path / "in")
+    options = DecodeOptions(image_size=(side, side + 1), resize=resize, region=(0.1, 0.0, 0.9, 1.0))
+    cache = open_cache(table, options, folder=tmp_path / "cache")
+    for row, path in enumerate(table.paths):
+        assert np.array_equal(cache.pixels[row], prepare_image(Path(path).read_bytes(), options))
+
+
+def test_which_library_decoded_is_recorded(tmp_path: Path) -> None:
+    for row, data in enumerate(
+        [valid("JPEG"), valid("PNG"), encode(picture(), "JPEG", progressive=True), valid("JPEG")[:300]]
+    ):
+        path = tmp_path / "in" / ("good" if row % 2 else "bad") / f"{row}.img.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    table = read_images(tmp_path / "in")
+    for _ in range(2):  # built, then found
+        cache = open_cache(table, OPTIONS, folder=tmp_path / "cache", max_bad=1)
+        assert cache.decoders == {"pillow": 1, "simplejpeg": 2}
+    digits = read_images("digits").select(range(9))
+    assert open_cache(digits, OPTIONS, folder=tmp_path / "cache").decoders == {"none": 9}
+
+
 def test_digests_are_those_of_the_files(tmp_path: Path) -> None:
     import hashlib
 
@@ -90,6 +124,8 @@ def test_the_second_time_nothing_is_decoded(tmp_path: Path) -> None:
         DecodeOptions(image_size=(20, 30), channels=1),
         DecodeOptions(image_size=(20, 30), resize="letterbox"),
         DecodeOptions(image_size=(20, 30), background=1),
+        DecodeOptions(image_size=(20, 30), resize="fit"),
+        DecodeOptions(image_size=(20, 30), region=(0, 0, 0.5, 1)),
     ],
 )
 def test_other_options_have_their_own_entry(tmp_path: Path, options: DecodeOptions) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from corpus.builders import FORMATS, MAGIC, encode, grey, picture, valid
 from eyeline.errors import ImageError
@@ -17,6 +18,8 @@ SEEDS = {
     "grey PNG": encode(grey(picture()), "PNG"),
     "LZW TIFF": encode(picture(16, 16), "TIFF", compression="tiff_lzw"),
     "lossy WebP": encode(picture(), "WEBP"),
+    "16-bit PNG": encode(Image.fromarray(grey(picture()).astype(np.uint16) * 257), "PNG"),
+    "float TIFF": encode(Image.fromarray(grey(picture()).astype(np.float32)), "TIFF"),
 }
 
 
@@ -44,9 +47,14 @@ def test_random_bytes(magic: bytes, rest: bytes) -> None:
 
 
 def check(content: bytes) -> None:
+    outcome(content, None)
+    outcome(content, (0, 4095))
+
+
+def outcome(content: bytes, value_range: tuple[float, float] | None) -> None:
     error, pixels = None, None
     try:
-        pixels = decode_image(content, max_pixels=1_000_000)
+        pixels = decode_image(content, range=value_range, max_pixels=1_000_000)
     except ImageError as refusal:
         error = refusal
     if pixels is not None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from corpus.builders import encode, grey, picture
 from eyeline.errors import EyelineError, ImageError
-from eyeline.images import DecodeOptions, decode_image, prepare_image
+from eyeline.images import DecodeOptions, decode_image, decode_region, prepare_image
 
 
 def antialiased(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -60,8 +60,61 @@ def test_letterbox_keeps_the_aspect(h: int, w: int, height: int, width: int, bac
     assert np.array_equal(pixels, box)
 
 
+@pytest.mark.parametrize(("h", "w"), [(40, 60), (60, 40), (80, 240), (240, 80), (50, 50)])
+@pytest.mark.parametrize("side", [20, 40, 80])
+def test_fit_against_the_peer(h: int, w: int, side: int) -> None:
+    source = np.random.default_rng(h * w).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    scale = side / min(h, w)
+    whole = round(h * scale), round(w * scale)
+    top, left = (whole[0] - side) // 2, (whole[1] - side) // 2
+    peer = antialiased(source, *whole)[top : top + side, left : left + side]
+    assert (
+        np.abs(prepare_image(source, DecodeOptions(image_size=(side, side), resize="fit")) - peer).max()
+        <= 1.5
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 80),
+    st.integers(1, 80),
+    *[st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda p: p[0] < p[1])] * 2,
+    st.sampled_from(["squash", "letterbox", "fit"]),
+)
+def test_a_region_is_a_cropped_picture(
+    h: int, w: int, across: tuple[float, float], down: tuple[float, float], resize: str
+) -> None:
+    source = np.random.default_rng(h * w).integers(0, 256, (h, w, 3), dtype=np.uint8)
+    region = (across[0], down[0], across[1], down[1])
+    options = DecodeOptions(image_size=(9, 12), resize=resize, region=region)
+    inside = decode_region(source, options)
+    assert abs(inside.shape[0] - max(1, (down[1] - down[0]) * h)) <= 1
+    assert abs(inside.shape[1] - max(1, (across[1] - across[0]) * w)) <= 1
+    top, left = min(round(down[0] * h), h - 1), min(round(across[0] * w), w - 1)
+    assert np.array_equal(inside, source[top : top + inside.shape[0], left : left + inside.shape[1]])
+    without = DecodeOptions(image_size=(9, 12), resize=resize)
+    assert np.array_equal(prepare_image(source, options), prepare_image(inside, without))
+
+
+def test_a_region_is_cut_from_the_upright_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encode(np.ascontiguousarray(np.rot90(picture())), "PNG", exif=exif)
+    options = DecodeOptions(image_size=(24, 20), region=(0.0, 0.0, 0.5, 1.0))
+    assert np.array_equal(prepare_image(turned, options), picture()[:, :20])
+
+
+def test_a_range_reaches_the_decoder() -> None:
+    deep = np.arange(0, 4096, dtype=np.uint16).reshape(64, 64)
+    options = DecodeOptions(image_size=(64, 64), channels=1, range=(0, 4095))
+    pixels = prepare_image(encode(Image.fromarray(deep), "PNG"), options)[:, :, 0]
+    assert np.array_equal(pixels, np.rint(deep / 4095 * 255))
+    dark = prepare_image(encode(Image.fromarray(deep), "PNG"), DecodeOptions(image_size=(64, 64), channels=1))
+    assert dark.max() == 16
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 20_000), (20_000, 1), (3, 3000)])
-@pytest.mark.parametrize("resize", ["squash", "letterbox"])
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "fit"])
 def test_extreme_shapes(height: int, width: int, resize: str) -> None:
     source = np.full((height, width, 3), 200, np.uint8)
     pixels = prepare_image(source, DecodeOptions(image_size=(64, 48), resize=resize))
@@ -106,8 +159,22 @@ def test_limits_reach_the_decoder() -> None:
 
 
 def test_options_travel_as_json() -> None:
-    options = DecodeOptions(image_size=(30, 50), channels=1, resize="letterbox", background=9, max_bytes=77)
+    options = DecodeOptions(
+        image_size=(30, 50),
+        channels=1,
+        resize="letterbox",
+        region=(0, 0.1, 1 / 3, 1),
+        range=(-5, 1e4),
+        background=9,
+        max_bytes=77,
+    )
     assert DecodeOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+def test_options_of_an_older_version_mean_what_they_meant() -> None:
+    old = {"image_size": [30, 50], "channels": 1, "resize": "squash", "background": 0}
+    old |= {"max_bytes": 64 * 2**20, "max_pixels": 50_000_000}
+    assert DecodeOptions.from_dict(old) == DecodeOptions(image_size=(30, 50), channels=1)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +186,16 @@ def test_options_travel_as_json() -> None:
         ({"image_size": 5}, "image_size"),
         ({"channels": 2}, "1 or 3"),
         ({"channels": True}, "1 or 3"),
-        ({"resize": "crop"}, "squash or letterbox"),
+        ({"resize": "crop"}, "squash, letterbox or fit"),
+        ({"region": (0, 0, 1)}, "left, top, right"),
+        ({"region": (0, 0, 1, 1.5)}, "in 0..1"),
+        ({"region": (0.5, 0, 0.5, 1)}, "left < right"),
+        ({"region": (0, float("nan"), 1, 1)}, "left, top, right"),
+        ({"region": 0.5}, "left, top, right"),
+        ({"range": (1, 1)}, "lower one first"),
+        ({"range": (0, float("inf"))}, "two numbers"),
+        ({"range": (0, "9")}, "two numbers"),
+        ({"range": (False, 9)}, "two numbers"),
         ({"background": 256}, "0 to 255"),
         ({"background": "0"}, "0 to 255"),
         ({"max_bytes": 0}, "max_bytes"),

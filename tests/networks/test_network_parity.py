@@ -136,7 +136,7 @@ def exact_pairs() -> list[tuple[str, str, str]]:
         ("resnet18", TV, "resnet18"),
         ("efficientnet_b0", TV, "efficientnet_b0"),
         ("efficientnet_lite0", TIMM, "tf_efficientnet_lite0"),
-        ("convnext_tiny", TV, "convnext_tiny"),
+        ("convnext_atto", TIMM, "convnext_atto"),
     ]
 
 

@@ -51,7 +51,7 @@ def test_it_is_frozen(contract: Contract) -> None:
         ("surprise", 1, "surprise"),
         ("threshold.surprise", 1, "threshold.surprise"),
         ("decode.surprise", 1, "surprise"),
-        ("decode.resize", "crop", "squash or letterbox"),
+        ("decode.resize", "crop", "squash, letterbox or fit"),
         ("decode", 7, "decode"),
         ("classes", ["good"], "classes"),
         ("classes", ["good", "good"], "different"),

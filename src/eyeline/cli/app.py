@@ -16,6 +16,7 @@ from eyeline.errors import EyelineError, GateError, Interrupted, nearest, one_li
 # `eyeline --help` and `eyeline predict` start fast.
 VERBS = {
     "demo": "The main job on real solar cells: train, evaluate, ship and report in minutes.",
+    "check": "Find what would spoil an inspector: broken files, duplicates, leaks, wrong labels.",
     "train": "Train an inspector on labelled images; writes model.onnx and report.html.",
     "evaluate": "Measure an inspector on labelled images, with intervals.",
     "predict": "A verdict on each image: csv, jsonl or parquet.",
@@ -25,7 +26,9 @@ VERBS = {
     "networks": "List the networks that can be built, with their cost.",
 }
 
-EPILOG = "Start with: eyeline demo. Then: eyeline train photos/ (one subfolder a class)."
+EPILOG = (
+    "Start with: eyeline demo. Then: eyeline check photos/ and eyeline train photos/ (one subfolder a class)."
+)
 
 
 class Verbs(typer.core.TyperGroup):

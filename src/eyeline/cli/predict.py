@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from eyeline.cli.screen import print_json, print_line, progress_bars
+from eyeline.errors import EyelineError
 from eyeline.jobs import find_images, predictions
-from eyeline.runtime import Verdict, load, write_verdicts
+from eyeline.runtime import TILE_MERGE, TILE_NOTE, Tiling, Verdict, load, write_verdicts
 
 
 def predict(
@@ -24,6 +26,24 @@ def predict(
         Path | None, typer.Option("-o", "--output", help="Where to write. Default: standard output.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Images a run of the network.")] = 4,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            max=65535,
+            metavar="PIXELS",
+            help="Cut every image into square tiles of this side, judge each, and let the worst one count: for defects "
+            "that are too small to see once a large image is shrunk. Best the size of the images it learned from.",
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Share of a tile that its neighbours see as well, so that no defect is cut in two. Default: 0.25.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=256, help="Default: all cores, at most 8.")
     ] = None,
@@ -31,27 +51,42 @@ def predict(
 ) -> None:
     """Pass or fail, a row an image; an image that cannot be judged is a row with an error. Needs no PyTorch.
 
-    Exit code 1 when an image could not be judged.
+    Exit code 1 when an image could not be judged. With --tile the figures of the model, measured on whole images, do
+    not carry over.
 
     Example: eyeline predict runs/parts/model.onnx new/ -o verdicts.csv
     """
+    if overlap is not None and tile is None:
+        raise EyelineError("--overlap says how tiles overlap: give --tile too", code="usage")
+    tiling = None if tile is None else Tiling(tile, 0.25 if overlap is None else overlap)
     files = find_images(paths)
     inspector = load(model, threads=threads)
     failed = 0
 
     def counted() -> Iterator[Verdict]:
         nonlocal failed
-        for verdict in predictions(inspector, files, batch=batch, progress=progress):
+        for verdict in predictions(inspector, files, batch=batch, tiling=tiling, progress=progress):
             failed += verdict.error is not None
             yield verdict
 
     with progress_bars(quiet=len(files) < 50 or (output is None and sys.stdout.isatty())) as progress:
         if json:
             rows = [verdict.to_dict() for verdict in counted()]
-            print_json({"model": str(model), "sha256": inspector.sha256, "verdicts": rows})
+            about: dict[str, Any] = {"model": str(model), "sha256": inspector.sha256}
+            if tiling is not None:
+                about["tiling"] = {**asdict(tiling), "merge": TILE_MERGE, "note": TILE_NOTE}
+            print_json({**about, "verdicts": rows})
         else:
             target = sys.stdout.buffer if output is None else output
-            count = write_verdicts(counted(), target, classes=inspector.contract.classes, format=format)
+            count = write_verdicts(
+                counted(),
+                target,
+                classes=inspector.contract.classes,
+                format=format,
+                tiled=tiling is not None,
+            )
+    if tiling is not None and not json:
+        sys.stderr.write(f"{TILE_NOTE}\n")
     if output is not None and not json:
         print_line(
             f"{count} verdicts in {output}" + (f", {failed} images could not be judged" if failed else "")

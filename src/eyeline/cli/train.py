@@ -15,7 +15,8 @@ Source = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="A folder with one subfolder a class (optionally under train/, val/, test/), a CSV or Parquet file "
-        "with columns path,label[,split,group,mask,weight], or a named data set: elpv, digits.",
+        "with columns path,label[,split,group,mask,weight], a folder of IDX files, or a named data set: elpv, digits, "
+        "fashion-mnist, synthetic.",
     ),
 ]
 
@@ -32,6 +33,29 @@ def train(
     out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/<name>.")] = None,
     image_size: Annotated[
         int | None, typer.Option(min=16, max=4096, help="Pixels a side. Default: the images' own, 64 to 320.")
+    ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="squash fills the input and bends the shape; letterbox keeps the shape and adds bars; fit keeps the "
+            "shape and cuts off what is too long. Default: squash for square images, else letterbox."
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="L,T,R,B",
+            help="Look only there: left, top, right, bottom as shares of the upright image, such as 0.1,0,0.9,1. "
+            "A part that fills the input shows smaller defects; background the network cannot see cannot mislead it.",
+        ),
+    ] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="The sample values that become black and white in 16-bit and floating-point files, such as 0,4095 for "
+            "a 12-bit camera. Default: 0,65535; without a range, 32-bit and floating-point files are refused.",
+        ),
     ] = None,
     good: Annotated[
         str | None,
@@ -76,6 +100,9 @@ def train(
         "network": network,
         "weights": weights,
         "image_size": image_size,
+        "resize": resize,
+        "region": None if region is None else numbers("region", region),
+        "range": None if range is None else numbers("range", range),
         "good": good,
         "group_by": group_by,
         "budget": None if budget is None else seconds(budget),
@@ -116,6 +143,14 @@ def print_summary(run: Any) -> None:
     else:
         print_line(f"Claim: {test.claim}")
     print_line(f"Model: {run.model}   Report: {run.report}   ({run.seconds:.0f} s)")
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Numbers between commas; `DecodeOptions` says how many and which."""
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise EyelineError(f"{option} is {text!r}; allowed: numbers between commas", code="usage") from error
 
 
 def seconds(text: str) -> float:

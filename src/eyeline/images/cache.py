@@ -19,7 +19,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,12 +32,13 @@ from numpy.typing import NDArray
 from eyeline.errors import EyelineError, ImageError
 from eyeline.files import write_json
 from eyeline.images.decode import Pixels
+from eyeline.images.jpeg import decoder_of
 from eyeline.images.opening import read_regular
 from eyeline.images.prepare import DecodeOptions, prepare_image
 from eyeline.images.table import ImageTable
 from eyeline.progress import Progress, silent
 
-_FORMAT = 1  # raise it when decoding changes, so that old entries are no longer found
+_FORMAT = 2  # raise it when decoding changes, so that old entries are no longer found
 _STALE_SECONDS = 24 * 3600
 
 
@@ -53,6 +54,8 @@ class PixelCache:
     """Why, by row."""
     digests: tuple[str, ...]
     """sha256 of each image's content; ``!code`` where the content could not be read."""
+    decoders: dict[str, int]
+    """How many usable images each library decoded; ``none`` are those that came as pixels."""
 
 
 def cache_folder() -> Path:
@@ -160,15 +163,17 @@ def _find(folder: Path, index: Path, table: ImageTable) -> PixelCache | None:
             int(row): ImageError(message, code=code, path=table.paths[int(row)], hint=hint)
             for row, (code, message, hint) in about["errors"].items()
         }
-        return _pixel_cache(pixels, errors, about["digests"])
+        return _pixel_cache(pixels, errors, about["digests"], dict(about["decoders"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError):
         return None
 
 
-def _pixel_cache(pixels: NDArray[np.uint8], errors: dict[int, ImageError], digests: list[str]) -> PixelCache:
+def _pixel_cache(
+    pixels: NDArray[np.uint8], errors: dict[int, ImageError], digests: list[str], decoders: dict[str, int]
+) -> PixelCache:
     usable = np.ones(len(pixels), dtype=np.bool_)
     usable[list(errors)] = False
-    return PixelCache(pixels=pixels, usable=usable, errors=errors, digests=tuple(digests))
+    return PixelCache(pixels=pixels, usable=usable, errors=errors, digests=tuple(digests), decoders=decoders)
 
 
 def _build(
@@ -180,9 +185,10 @@ def _build(
         _sweep(folder)
         temporary = _new_folder(folder)
         shape = (len(table), *options.image_size, options.channels)
-        digests, errors = _write_pixels(temporary / "pixels.npy", shape, table, options, progress)
+        digests, errors, decoders = _write_pixels(temporary / "pixels.npy", shape, table, options, progress)
         reasons = {str(row): [error.code, error.message, error.hint] for row, error in errors.items()}
-        write_json(temporary / "entry.json", {"shape": shape, "errors": reasons, "digests": digests})
+        about = {"shape": shape, "errors": reasons, "digests": digests, "decoders": decoders}
+        write_json(temporary / "entry.json", about)
         key = _content_key(digests, errors, options)
         _move_into_place(temporary, folder / key)
         write_json(index, {"entry": key})
@@ -244,34 +250,39 @@ def _is_whole(entry: Path, other: Path) -> bool:
 
 def _write_pixels(
     path: Path, shape: tuple[int, ...], table: ImageTable, options: DecodeOptions, progress: Progress
-) -> tuple[list[str], dict[int, ImageError]]:
+) -> tuple[list[str], dict[int, ImageError], dict[str, int]]:
     """Write the array row by row, in order. Plain writes, because a full disk kills a process that fills a
     memory map (SIGBUS) where a write says so."""
     digests: list[str] = []
     errors: dict[int, ImageError] = {}
+    decoders: Counter[str] = Counter()
     blank = bytes(int(np.prod(shape[1:])))
     total = len(table)
     progress("decoding", 0, total, "")
     with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for row, (digest, outcome) in enumerate(_decode_all(table, options)):
+        for row, (digest, decoder, outcome) in enumerate(_decode_all(table, options)):
             digests.append(digest)
             if isinstance(outcome, ImageError):
                 errors[row] = outcome
                 file.write(blank)
             else:
+                decoders[decoder] += 1
                 file.write(outcome.data)
             progress("decoding", row + 1, total, f"{len(errors)} unusable" if errors else "")
         file.flush()
         os.fsync(file.fileno())
-    return digests, errors
+    return digests, errors, dict(sorted(decoders.items()))
 
 
-def _decode_all(table: ImageTable, options: DecodeOptions) -> Iterator[tuple[str, Pixels | ImageError]]:
-    """Decode in a few threads (Pillow releases the interpreter lock) and yield in order, a few rows ahead."""
+_Decoded = tuple[str, str, Pixels | ImageError]  # digest, decoder, outcome
+
+
+def _decode_all(table: ImageTable, options: DecodeOptions) -> Iterator[_Decoded]:
+    """Decode in a few threads (decoders release the interpreter lock) and yield in order, a few rows ahead."""
     workers = os.cpu_count() or 1
-    ahead: deque[Future[tuple[str, Pixels | ImageError]]] = deque()
+    ahead: deque[Future[_Decoded]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for row in range(len(table)):
@@ -284,15 +295,16 @@ def _decode_all(table: ImageTable, options: DecodeOptions) -> Iterator[tuple[str
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_one(source: Path | NDArray[np.uint8], options: DecodeOptions) -> tuple[str, Pixels | ImageError]:
+def _decode_one(source: Path | NDArray[np.uint8], options: DecodeOptions) -> _Decoded:
     content: bytes | NDArray[np.uint8]
     path = source if isinstance(source, Path) else None
     try:
         content = read_regular(source, options.max_bytes) if isinstance(source, Path) else source
     except ImageError as error:
-        return f"!{error.code}", error
+        return f"!{error.code}", "none", error
     digest = _content_digest(content)
+    decoder = decoder_of(content) if isinstance(content, bytes) else "none"
     try:
-        return digest, prepare_image(content, options)
+        return digest, decoder, prepare_image(content, options)
     except ImageError as error:
-        return digest, ImageError(error.message, code=error.code, path=path, hint=error.hint)
+        return digest, decoder, ImageError(error.message, code=error.code, path=path, hint=error.hint)

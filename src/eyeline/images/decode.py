@@ -6,13 +6,14 @@ What is done, for every caller alike:
 - Limits on bytes and pixels are checked before anything is decompressed.
 - The EXIF orientation is applied exactly once; an invalid value counts as 1 (upright).
 - Of an animation or a file of many pages, the first picture is taken.
-- 16-bit grey is scaled by its declared range (65535 becomes 255), never clipped; 16-bit colour keeps its high
-  byte. 32-bit integers, signed integers and floats declare no range and are refused.
+- 16-bit grey is scaled by its declared range, never clipped: by `range` where the caller gives one, else 65535
+  becomes 255; 16-bit colour keeps its high byte. 32-bit integers, signed integers and floats declare no range
+  themselves and are refused unless the caller gives one.
 - Transparent pixels are laid over `background`; palettes are expanded; CMYK and YCCK become RGB (a CMYK JPEG
   holds inverted inks, as Adobe writes them, with or without Adobe's marker).
 - Grey is ITU-R 601 luma (Pillow's ``L``). ICC profiles and gAMA are ignored: values are taken as stored.
-- A damaged file is refused, never filled up with grey. Only a JPEG whose scan is whole may lack its end
-  marker.
+- A damaged file is refused, never filled up with grey, and in a JPEG also what libjpeg only warns of. Only a
+  JPEG whose scan is whole may lack its end marker.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 # The plugins are imported here once, so that no thread meets Pillow half registered.
@@ -37,7 +37,9 @@ from PIL import (
 )
 
 from eyeline.errors import EyelineError, ImageError
+from eyeline.images.depth import ValueRange, check_depth, deep_grey, to_eight_bits
 from eyeline.images.formats import describe, is_cut_short, jpeg_frame, sniff, starts_like_an_image
+from eyeline.images.jpeg import decode_scan
 from eyeline.images.opening import read_regular
 
 Pixels = NDArray[np.uint8]
@@ -58,7 +60,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 
 
 def decode_image(
@@ -66,6 +67,7 @@ def decode_image(
     *,
     channels: int = 3,
     background: int = 0,
+    range: ValueRange | None = None,
     max_bytes: int = MAX_BYTES,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
@@ -73,9 +75,12 @@ def decode_image(
 
     Parameters
     ----------
-    source : a path, the bytes of a file, or uint8 pixels ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``.
+    source : a path, the bytes of a file, or pixels ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``: uint8, or with a
+        `range` any integers or floats.
     channels : 1 for grey, 3 for RGB.
     background : grey level 0..255 under transparent pixels.
+    range : the values (low, high) that become 0 and 255, for samples of more than 8 bits; 8-bit samples are
+        taken as they are.
 
     Raises
     ------
@@ -83,13 +88,24 @@ def decode_image(
         ``unreadable``.
     """
     picture = open_picture(
-        source, channels=channels, background=background, max_bytes=max_bytes, max_pixels=max_pixels
+        source,
+        channels=channels,
+        background=background,
+        range=range,
+        max_bytes=max_bytes,
+        max_pixels=max_pixels,
     )
     return pixels_of(picture)
 
 
 def open_picture(
-    source: ImageSource, *, channels: int, background: int, max_bytes: int, max_pixels: int
+    source: ImageSource,
+    *,
+    channels: int,
+    background: int,
+    range: ValueRange | None,
+    max_bytes: int,
+    max_pixels: int,
 ) -> Image.Image:
     """As `decode_image`, but a Pillow image of mode ``L`` or ``RGB``, upright and fully loaded."""
     if channels not in (1, 3):
@@ -97,10 +113,10 @@ def open_picture(
     path = source if isinstance(source, str | Path) else None
     try:
         if isinstance(source, np.ndarray):
-            return _from_array(source, channels, max_pixels)
+            return _from_array(source, channels, range, max_pixels)
         data = bytes(source) if path is None else read_regular(path, max_bytes)  # type: ignore[arg-type]
         _check_bytes(data, max_bytes)
-        return _from_bytes(data, channels, background, max_pixels)
+        return _from_bytes(data, channels, background, range, max_pixels)
     except ImageError as error:
         if error.path is not None or path is None:
             raise
@@ -129,9 +145,10 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _from_array(array: NDArray[Any], channels: int, max_pixels: int) -> Image.Image:
+def _from_array(array: NDArray[Any], channels: int, range: ValueRange | None, max_pixels: int) -> Image.Image:
+    is_deep = range is not None and array.dtype.kind in "iuf"
     if (
-        array.dtype != np.uint8
+        not (array.dtype == np.uint8 or is_deep)
         or array.ndim not in (2, 3)
         or (array.ndim == 3 and array.shape[2] not in (1, 3))
     ):
@@ -139,14 +156,18 @@ def _from_array(array: NDArray[Any], channels: int, max_pixels: int) -> Image.Im
         raise ImageError(
             f"an array of {array.dtype} and shape ({shape}) is not an image",
             code="unsupported",
-            hint="give uint8 of shape (H, W), (H, W, 1) or (H, W, 3)",
+            hint="give uint8 of shape (H, W), (H, W, 1) or (H, W, 3); other numbers need a declared range",
         )
     _check_size(array.shape[1], array.shape[0], max_pixels)
+    if range is not None and array.dtype != np.uint8:
+        array = to_eight_bits(array, range)
     flat = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     return Image.fromarray(np.ascontiguousarray(flat)).convert("L" if channels == 1 else "RGB")
 
 
-def _from_bytes(data: bytes, channels: int, background: int, max_pixels: int) -> Image.Image:
+def _from_bytes(
+    data: bytes, channels: int, background: int, range: ValueRange | None, max_pixels: int
+) -> Image.Image:
     format_name = sniff(data)
     if format_name is None:
         if starts_like_an_image(data):
@@ -156,9 +177,13 @@ def _from_bytes(data: bytes, channels: int, background: int, max_pixels: int) ->
         _check_jpeg(data)
     try:
         # Opening reads the header alone; the pixels are decompressed by load().
-        image = _open(data, format_name, max_pixels)
-        image = _load(image, data, format_name, max_pixels)
-        return _eight_bit(image, channels, background)
+        image = Image.open(io.BytesIO(data), formats=[format_name])
+        _check_size(image.width, image.height, max_pixels)
+        check_depth(image, format_name, range)
+        picture = decode_scan(image, data) if format_name == "JPEG" else _loaded(image)
+        turn = _UPRIGHT.get(_orientation(image))
+        picture = _eight_bit(picture, channels, background, range)
+        return picture if turn is None else picture.transpose(turn)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -184,62 +209,15 @@ def _check_jpeg(data: bytes) -> None:
         raise ImageError(f"a JPEG of more than {_MAX_SCANS} scans is not supported", code="unsupported")
 
 
-def _open(data: bytes, format_name: str, max_pixels: int) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=[format_name])
-    _check_size(image.width, image.height, max_pixels)
-    if format_name == "TIFF":
-        _check_tiff(image)
-    if image.mode in ("I", "F", "LAB", "HSV"):
-        raise ImageError(
-            f"{format_name} pixels of kind {image.mode} have no declared range",
-            code="unsupported",
-            hint="convert to 8 or 16 bits",
-        )
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
     return image
 
 
-def _check_tiff(image: Image.Image) -> None:
-    # Pillow would read signed samples as if they were unsigned.
-    formats = np.atleast_1d(_tiff_tag(image, _TIFF_SAMPLE_FORMAT, 1))
-    if any(int(value) not in (1, 4) for value in formats):
-        raise ImageError(
-            "TIFF of signed or floating-point samples has no declared range",
-            code="unsupported",
-            hint="convert to unsigned 8 or 16 bits",
-        )
-
-
-def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
-    return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
-
-
-def _load(image: Image.Image, data: bytes, format_name: str, max_pixels: int) -> Image.Image:
-    try:
-        image.load()
-    except OSError:
-        if format_name != "JPEG" or not _only_end_marker_missing(data):
-            raise
-        image = _open(data + b"\xff\xd9", format_name, max_pixels)
-        image.load()
-    return image
-
-
-def _only_end_marker_missing(data: bytes) -> bool:
-    """Is the one scan of this JPEG whole? A strict decoder must find every coefficient before the end."""
-    frame = jpeg_frame(data)
-    if frame is None or not frame.sequential:
-        return False
-    try:
-        simplejpeg.decode_jpeg(data + b"\xff\xd9", "CMYK" if frame.components == 4 else "GRAY", strict=True)
-    except (ValueError, MemoryError):
-        return False
-    return True
-
-
-def _eight_bit(image: Image.Image, channels: int, background: int) -> Image.Image:
-    orientation = _orientation(image)
-    if image.mode.startswith("I;16"):
-        picture = _sixteen_bit_grey(image, background)
+def _eight_bit(image: Image.Image, channels: int, background: int, range: ValueRange | None) -> Image.Image:
+    picture = deep_grey(image, background, range)
+    if picture is not None:
+        pass
     elif image.has_transparency_data:
         layer = image.convert("LA") if image.mode == "La" else image
         layer = layer.convert("RGBA")
@@ -249,9 +227,7 @@ def _eight_bit(image: Image.Image, channels: int, background: int) -> Image.Imag
         picture = image.convert("L")
     else:
         picture = image.convert("RGB")
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    turn = _UPRIGHT.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
+    return picture.convert("L" if channels == 1 else "RGB")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -261,18 +237,3 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # broken EXIF must not cost the picture
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _sixteen_bit_grey(image: Image.Image, background: int) -> Image.Image:
-    """Scale by the declared number of bits: a 12-bit TIFF by 4095, all others by 65535."""
-    values = np.asarray(image).astype(np.uint16)
-    bits = int(np.atleast_1d(_tiff_tag(image, _TIFF_BITS, 16))[0])
-    top = 2 ** min(bits, 16) - 1
-    scale = np.minimum(np.rint(np.arange(65536) * (255 / top)), 255).astype(np.uint8)
-    if _tiff_tag(image, _TIFF_PHOTOMETRIC, 1) == 0:  # white is zero; Pillow inverts only 8-bit images
-        scale = 255 - scale
-    grey = scale[values]
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = background
-    return Image.fromarray(grey)

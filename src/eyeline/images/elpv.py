@@ -16,8 +16,9 @@ LICENCE = (
 )
 _CELLS = 60  # a module of 6 by 10 cells
 # A long run whose length is no multiple of 60 holds one module with missing cells. Its place in the run:
-# the module of 54 is the 7th, the module of 50 the 8th (the latter is a guess).
-_SHORT_MODULE_PLACE = {54: 7, 50: 8}
+# the module of 54 is the 7th (published sizes), the module of 50 the 3rd. That one was taken twice: its 50 cells,
+# rows 1734 to 1783, come again in the same order in rows 2276 to 2325, blurred, and the cells before and after do not.
+_SHORT_MODULE_PLACE = {54: 7, 50: 3}
 
 
 def read_elpv() -> Records:

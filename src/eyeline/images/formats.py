@@ -83,8 +83,18 @@ class JpegFrame:
 
     marker: int
     precision: int
-    components: int
+    size: tuple[int, int]
+    """Width and height."""
+    sampling: tuple[tuple[int, int], ...]
+    """Horizontal and vertical sampling factor of each component."""
     first_scan_components: int
+    first_scan: int
+    """Where the header of the first scan begins in the file."""
+
+    @property
+    def components(self) -> int:
+        """1 for grey, 3 for colour, 4 for CMYK and YCCK."""
+        return len(self.sampling)
 
     @property
     def sequential(self) -> bool:
@@ -106,7 +116,7 @@ class JpegFrame:
 def jpeg_frame(data: bytes) -> JpegFrame | None:
     """Walk the segments up to the first scan; None when the data ends or breaks before it."""
     position = 2
-    marker = precision = components = 0
+    frame: tuple[int, bytes] | None = None
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             return None
@@ -119,14 +129,21 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
             continue
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         body = data[position + 4 : position + 2 + length]
-        if code in _JPEG_FRAMES and not marker:
+        if code in _JPEG_FRAMES and frame is None:
             if len(body) < 6:
                 return None
-            marker, precision, components = code, body[0], body[5]
+            frame = code, body
         elif code == 0xDA:
-            return JpegFrame(marker, precision, components, body[0]) if marker and body else None
+            return _frame(*frame, body[0], position) if frame is not None and body else None
         position += 2 + length
     return None
+
+
+def _frame(marker: int, body: bytes, scan_components: int, scan: int) -> JpegFrame:
+    height, width = struct.unpack_from(">HH", body, 1)
+    factors = [body[6 + 3 * i + 1] if 6 + 3 * i + 1 < len(body) else 0 for i in range(body[5])]
+    sampling = tuple((factor >> 4, factor & 15) for factor in factors)
+    return JpegFrame(marker, body[0], (width, height), sampling, scan_components, scan)
 
 
 def is_cut_short(format_name: str, data: bytes) -> bool:

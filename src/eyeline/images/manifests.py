@@ -123,12 +123,14 @@ def _read_parquet(path: Path) -> Manifest:
 
     try:
         table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        columns = {
+            name: ["" if value is None else str(value).strip() for value in column.to_pylist()]
+            for name, column in zip(_column_names(table.column_names, path), table.columns, strict=True)
+        }
+    except UnicodeDecodeError as error:  # text is looked at only when it becomes a Python string
+        raise EyelineError("text that is not UTF-8", code="bad_encoding", path=path) from error
+    except (OSError, ValueError, ArithmeticError, MemoryError, pyarrow.ArrowException) as error:
         raise EyelineError(f"is no readable Parquet file: {error}", code="unreadable", path=path) from error
-    columns = {
-        name: ["" if value is None else str(value).strip() for value in column.to_pylist()]
-        for name, column in zip(_column_names(table.column_names, path), table.columns, strict=True)
-    }
     return Manifest(path, columns, [f"row {row + 1}" for row in range(table.num_rows)])
 
 

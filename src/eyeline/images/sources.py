@@ -11,13 +11,20 @@ from eyeline.images.digits import read_digits
 from eyeline.images.elpv import read_elpv
 from eyeline.images.folders import read_folder
 from eyeline.images.grouping import group_by_rule
+from eyeline.images.idx import is_idx, read_fashion_mnist, read_idx
 from eyeline.images.manifests import read_manifest
 from eyeline.images.records import Records
+from eyeline.images.synthetic import read_synthetic
 from eyeline.images.table import ImageTable
 
 GOOD_WORDS = ("good", "ok", "functional", "free", "normal", "pass")
 
-_NAMED: dict[str, Callable[[], Records]] = {"elpv": read_elpv, "digits": read_digits}
+_NAMED: dict[str, Callable[[], Records]] = {
+    "elpv": read_elpv,
+    "digits": read_digits,
+    "fashion-mnist": read_fashion_mnist,
+    "synthetic": read_synthetic,
+}
 _TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _FEWEST = 2  # images a class
 
@@ -28,8 +35,9 @@ def read_images(source: str | Path, *, good: str | None = None, group_by: str | 
     Parameters
     ----------
     source : a folder with one subfolder a class (optionally below train, val, test), a CSV or Parquet file
-        with the columns path and label (optionally split, group, mask, weight), or a named data set:
-        ``elpv``, ``digits``. A folder that is called like a data set is written ``./elpv``.
+        with the columns path and label (optionally split, group, mask, weight), a folder of IDX files (the
+        MNIST family), or a named data set: ``elpv``, ``digits``, ``fashion-mnist``, ``synthetic``. A folder
+        that is called like a data set is written ``./elpv``.
     good : the defect-free class; guessed from good, ok, functional, free, normal, pass when not given.
     group_by : a column, ``folder``, or a regular expression whose group names what belongs together.
 
@@ -50,7 +58,7 @@ def _read(source: str | Path) -> Records:
         return _NAMED[source]()
     path = Path(source)
     if path.is_dir():
-        return read_folder(path)
+        return read_idx(path) if is_idx(path) else read_folder(path)
     if path.is_file() and path.suffix.lower() in _TABLES:
         return read_manifest(path)
     if path.exists():

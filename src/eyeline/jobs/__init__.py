@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eyeline.jobs.anatomy import describe_network
+    from eyeline.jobs.check import Check, check_images
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
     from eyeline.jobs.predict import find_images, predictions
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # Imported when used: predicting must not pay for what only training needs.
 _MODULES = {
     "anatomy": ("describe_network",),
+    "check": ("Check", "check_images"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
     "predict": ("find_images", "predictions"),
@@ -22,10 +24,12 @@ _MODULES = {
 }
 
 __all__ = [
+    "Check",
     "Explained",
     "Measured",
     "Run",
     "TrainOptions",
+    "check_images",
     "describe_network",
     "evaluate_model",
     "explain_images",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError
 from eyeline.files import write_atomically
-from eyeline.images import DecodeOptions, decode_image, prepare_image
+from eyeline.images import DecodeOptions, decode_region, prepare_image
 from eyeline.jobs.predict import find_images
 from eyeline.jobs.run_folder import create_folder
 from eyeline.progress import Progress, silent
@@ -135,7 +135,7 @@ def explain_images(
 
 
 def _picture(path: str, decode: DecodeOptions) -> NDArray[np.uint8]:
-    """What is shown below the evidence: the picture itself, or with its bars where it was letterboxed."""
-    if decode.resize == "letterbox":
-        return prepare_image(path, decode)
-    return decode_image(path, channels=decode.channels)
+    """What is shown below the evidence: the region at its own size, or where that has another shape, the input."""
+    if decode.resize == "squash":
+        return decode_region(path, decode)
+    return prepare_image(path, decode)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from eyeline.errors import EyelineError, ImageError
-from eyeline.images import DecodeOptions, ImageTable, decode_image
+from eyeline.images import DecodeOptions, ImageTable, decode_region
 from eyeline.networks import NetworkInfo, find_weights
 
 LOOKED_AT = 48  # images, to see sizes and colours
@@ -16,17 +17,34 @@ SMALLEST, LARGEST = 64, 320  # pixels a side that are chosen without being asked
 SAME_ASPECT = 1.15
 
 
-def choose_decoding(table: ImageTable, image_size: int | None) -> DecodeOptions:
-    """How files become the network's input.
+def choose_decoding(
+    table: ImageTable,
+    image_size: int | None = None,
+    *,
+    resize: str | None = None,
+    region: Sequence[float] | None = None,
+    range: Sequence[float] | None = None,
+) -> DecodeOptions:
+    """How files become the network's input; what is None is chosen by looking at some of them.
 
-    The size is the images' own (their median longer side) between 64 and 320 pixels: thin defects vanish when
-    a picture is shrunk, and larger pictures cost time. Pictures of about one square shape are squashed onto it,
-    others keep their aspect with bars. Grey pictures stay grey: one channel.
+    The size is the images' own (their median longer side, of the region) between 64 and 320 pixels: thin defects
+    vanish when a picture is shrunk, and larger pictures cost time. Pictures of about one square shape are squashed
+    onto it, others keep their aspect with bars. Grey pictures stay grey: one channel.
+
+    Raises
+    ------
+    EyelineError : ``bad_option``, or none of the images looked at can be read (``too_many_bad``).
     """
+    wanted = DecodeOptions(
+        image_size=(SMALLEST, SMALLEST),
+        resize=resize or "letterbox",
+        region=None if region is None else tuple(region),  # type: ignore[arg-type]
+        range=None if range is None else tuple(range),  # type: ignore[arg-type]
+    )
     sides, aspects, grey = [], [], True
     for row in np.unique(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)):
         try:
-            image = decode_image(table.source(int(row)), channels=3)
+            image = decode_region(table.source(int(row)), wanted)
         except ImageError:
             continue  # reported when everything is decoded
         height, width, _ = image.shape
@@ -37,8 +55,11 @@ def choose_decoding(table: ImageTable, image_size: int | None) -> DecodeOptions:
         raise EyelineError("none of the images looked at can be read", code="too_many_bad", path=table.name)
     size = image_size or int(np.clip(np.median(sides), SMALLEST, LARGEST))
     square = min(aspects) >= 1 / SAME_ASPECT and max(aspects) <= SAME_ASPECT
-    return DecodeOptions(
-        image_size=(size, size), channels=1 if grey else 3, resize="squash" if square else "letterbox"
+    return replace(
+        wanted,
+        image_size=(size, size),
+        channels=1 if grey else 3,
+        resize=resize or ("squash" if square else "letterbox"),
     )
 
 

@@ -8,16 +8,21 @@ from pathlib import Path
 
 from eyeline.errors import EyelineError
 from eyeline.progress import Progress, silent
-from eyeline.runtime import Inspector, Verdict
+from eyeline.runtime import Inspector, Tiling, Verdict
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def predictions(
-    inspector: Inspector, files: Sequence[str], *, batch: int = 4, progress: Progress = silent
+    inspector: Inspector,
+    files: Sequence[str],
+    *,
+    batch: int = 4,
+    tiling: Tiling | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Verdict]:
     """Verdicts in order, reporting progress."""
-    for number, verdict in enumerate(inspector.predict(files, batch=batch)):
+    for number, verdict in enumerate(inspector.predict(files, batch=batch, tiling=tiling)):
         progress("judging", number + 1, len(files), "")
         yield verdict
 
@@ -52,13 +57,14 @@ def find_images(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    root = folder.resolve()
+    root = os.path.realpath(folder)
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(base) / name
             if name.startswith(".") or path.suffix.lower() not in ENDINGS:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            # realpath, since Path.resolve raises for a link that leads to itself; that one is an error of its own row
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 continue
             yield str(path)

@@ -55,6 +55,7 @@ def report_run(
         evidence=_evidence(artifact, cache, rows, progress) if contract.evidence.exact else None,
         threshold_note=f"largest balanced accuracy on {val:,} validation images",
         calibration_note=judged.calibration.reason,
+        findings=tuple(record.get("findings", ())),
         protocols=tuple(
             Protocol(
                 name=result.name,

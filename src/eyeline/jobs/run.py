@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeline.checks import Finding, rank_findings
 from eyeline.errors import EyelineError
 from eyeline.images import (
     DecodeOptions,
@@ -20,9 +22,11 @@ from eyeline.images import (
     read_images,
     split_images,
 )
+from eyeline.jobs.check import second_opinion
 from eyeline.jobs.evaluate import FRACTIONS
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
 from eyeline.jobs.judged import Judged, judge_images, rows_of, write_predictions
+from eyeline.jobs.looking import Looked, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
 from eyeline.networks import Network, NetworkInfo, create_network, network_info
@@ -54,6 +58,9 @@ class TrainOptions:
         None  # None: published ones where a package has them; "none"; or what create_network takes
     )
     image_size: int | None = None
+    resize: str | None = None  # squash, letterbox or fit; None: by the pictures' shapes
+    region: Sequence[float] | None = None  # left, top, right, bottom, shares 0..1
+    range: Sequence[float] | None = None  # low, high: values that become 0 and 255
     good: str | None = None
     group_by: str | None = None
     budget: float | None = None  # seconds for training
@@ -136,7 +143,11 @@ def train(
 
     progress("reading", 0, 1, wish.source)
     table = table or read_images(wish.source, good=wish.good, group_by=wish.group_by)
-    decode = DecodeOptions.from_dict(record["decode"]) if record else choose_decoding(table, wish.image_size)
+    decode = (
+        DecodeOptions.from_dict(record["decode"])
+        if record
+        else choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
+    )
     weights = choose_weights(info, wish.weights)
     net = create_network(
         wish.network,
@@ -148,7 +159,9 @@ def train(
     if resume is None:
         folder = create_run(out, table.name)
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
-    splits = _split(table, cache, record, wish.seed)
+    looked = look_at_images(table, decode, progress=progress)
+    table, left_out = tie_duplicates(table, looked.sets)
+    splits = _split(table, cache, left_out, record, wish.seed)
     fingerprint = table.fingerprint()
     if record and record["fingerprint"] != fingerprint:
         raise EyelineError(
@@ -166,13 +179,17 @@ def train(
             "fingerprint": fingerprint,
             "environment": environment(),
             "splits": list(splits),
-            "unusable": {table.paths[row]: error.code for row, error in cache.errors.items()},
+            "decoders": cache.decoders,
+            "unusable": {table.paths[row]: error.code for row, error in cache.errors.items()}
+            | {table.paths[row]: "shows what is tested" for row in left_out},
         }
         write_record(folder, record)
 
     normalize = Normalization(info.mean, info.std, device).for_channels(decode.channels)
     net.to(device)
-    examples, protocols = _prepare(net, table, cache, splits, recipe, normalize, record, wish, progress)
+    examples, protocols = _prepare(
+        net, table, looked, cache, splits, recipe, normalize, record, wish, progress
+    )
     record["protocols"] = [protocol.to_dict() for protocol in protocols]
     write_record(folder, record)
     fitted = fit(
@@ -235,11 +252,13 @@ def choose_device(device: str) -> str:
     return "cuda" if available and device != "cpu" else "cpu"
 
 
-def _split(table: ImageTable, cache: PixelCache, record: dict[str, Any], seed: int) -> tuple[str, ...]:
-    """Part of every image of the table; an empty word for images that cannot be used."""
+def _split(
+    table: ImageTable, cache: PixelCache, left_out: NDArray[np.int64], record: dict[str, Any], seed: int
+) -> tuple[str, ...]:
+    """Part of every image of the table; an empty word for images that cannot be used or are left out."""
     if record:
         return tuple(record["splits"])
-    usable = np.flatnonzero(cache.usable)
+    usable = np.setdiff1d(np.flatnonzero(cache.usable), left_out)
     parts = split_images(table.select(usable), fractions=FRACTIONS, seed=seed)
     splits = [""] * len(table)
     for row, part in zip(usable, parts, strict=True):
@@ -250,6 +269,7 @@ def _split(table: ImageTable, cache: PixelCache, record: dict[str, Any], seed: i
 def _prepare(
     net: Network,
     table: ImageTable,
+    looked: Looked,
     cache: PixelCache,
     splits: tuple[str, ...],
     recipe: Recipe,
@@ -258,7 +278,10 @@ def _prepare(
     wish: TrainOptions,
     progress: Progress,
 ) -> tuple[Examples, tuple[ProtocolResult, ...]]:
-    """The examples of the run, and how a fitted head scores by random and by grouped splits."""
+    """The examples of the run, and how a fitted head scores by random and by grouped splits.
+
+    The findings of the check are put into `record`.
+    """
     train = rows_of(splits, "train")
     usable = np.flatnonzero(cache.usable).astype(np.int64)
     features: NDArray[np.float32] | None = None
@@ -276,9 +299,14 @@ def _prepare(
             maximum=net.gap_head,
             progress=progress,
         )
-        protocols = compare_protocols(table.select(usable), found.mean(axis=0), progress=progress)
+        views = found.mean(axis=0)
+        protocols = compare_protocols(table.select(usable), views, progress=progress)
+        opinion = second_opinion(table, looked, usable, views, protocols, wish.network).findings
+        _record_findings(record, table, [*looked.findings, *opinion])
         features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
         features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
+    elif "findings" not in record:
+        _record_findings(record, table, list(looked.findings))
     examples = Examples(
         pixels=cache.pixels,
         targets=table.targets,
@@ -290,6 +318,11 @@ def _prepare(
         features=features,
     )
     return examples, protocols
+
+
+def _record_findings(record: dict[str, Any], table: ImageTable, findings: list[Finding]) -> None:
+    names = display_names(table.paths)
+    record["findings"] = [finding.to_dict(names) for finding in rank_findings(findings)]
 
 
 def _ship(

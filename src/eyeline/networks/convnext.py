@@ -98,25 +98,24 @@ class ConvNeXt(Network):
 
 
 class Block(nn.Module):
-    """Depthwise 7x7, layer norm, linear to 4 times the channels, GELU, linear back, scale; plus the input.
+    """Depthwise 7x7, layer norm, 1x1 to 4 times the channels, GELU, 1x1 back, scale; plus the input.
 
-    The linear layers read ``(N, H, W, C)``: on channels-last memory both permutes are views.
+    The paper's linear layers are 1x1 convolutions here: the same sums, in faster kernels on a processor.
     """
 
     def __init__(self, channels: int, layer_scale: float, drop_path: float) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.expand = nn.Linear(channels, 4 * channels)
+        self.norm = LayerNorm2d(channels, eps=1e-6)
+        self.expand = nn.Conv2d(channels, 4 * channels, 1)
         self.act = GELU()
-        self.project = nn.Linear(4 * channels, channels)
+        self.project = nn.Conv2d(4 * channels, channels, 1)
         self.scale = nn.Parameter(torch.full((channels,), layer_scale))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        y_nhwc: Tensor = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y_nhwc = self.project(self.act(self.expand(y_nhwc)))
-        y_nhwc = y_nhwc * self.scale if y_nhwc.requires_grad else y_nhwc.mul_(self.scale)
-        y_nhwc = self.drop_path(y_nhwc)
-        y_nhwc += x.permute(0, 2, 3, 1)
-        return y_nhwc.permute(0, 3, 1, 2)
+        y: Tensor = self.project(self.act(self.expand(self.norm(self.depthwise(x)))))
+        scale = self.scale[:, None, None]
+        y = self.drop_path(y * scale if y.requires_grad else y.mul_(scale))
+        y += x
+        return y

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eyeline.reports.check import CheckData, Comparison, Proposal, Suspect, write_check
     from eyeline.reports.data import (
         EvidenceMaps,
         ExplainData,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from eyeline.reports.report import write_report
 
 _MODULES = {
+    "check": ("CheckData", "Comparison", "Proposal", "Suspect", "write_check"),
     "data": ("EvidenceMaps", "ExplainData", "ExplainItem", "Protocol", "ReportData", "ShippedModel"),
     "embed": ("png_bytes",),
     "explain": ("explain_scale", "write_explain"),
@@ -36,19 +38,24 @@ _MODULES = {
 }
 
 __all__ = [
+    "CheckData",
+    "Comparison",
     "EvidenceMaps",
     "ExplainData",
     "ExplainItem",
     "Placement",
+    "Proposal",
     "Protocol",
     "ReportData",
     "ShippedModel",
     "SignedEvidence",
+    "Suspect",
     "draw_overlay",
     "evidence_scale",
     "explain_scale",
     "png_bytes",
     "signed_evidence",
+    "write_check",
     "write_explain",
     "write_report",
 ]

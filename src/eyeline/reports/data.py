@@ -94,6 +94,8 @@ class ReportData:
     """How the threshold was chosen: ``largest balanced accuracy on 394 validation images``."""
     calibration_note: str = ""
     """What became of the calibration: `Temperature.reason`."""
+    findings: tuple[Mapping[str, Any], ...] = ()
+    """What the check of the images found, as `Finding.to_dict` gives it, ranked."""
     protocols: tuple[Protocol, ...] = ()
     history: tuple[Mapping[str, float | None], ...] = ()
     """One mapping an epoch: ``epoch`` (0 before any training), ``loss``, and where known ``val_loss``, and

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def write_page(path: str | Path, template: str, context: Mapping[str, Any]) -> Path:
-    """Render `template` and write it whole or not at all.
+def write_page(
+    path: str | Path, template: str, context: Mapping[str, Any], *, script: str | None = None
+) -> Path:
+    """Render `template` and write it whole or not at all; `script` names a template's own script file.
 
     Style and script are part of the page, pictures are data URIs, and a content security policy forbids
     everything else: the page loads nothing, and no text in it can become a script.
@@ -28,13 +30,13 @@ def write_page(path: str | Path, template: str, context: Mapping[str, Any]) -> P
     ------
     EyelineError : Jinja2 is not installed (``code="missing_package"``), or the file cannot be written.
     """
-    script = _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    code = _asset("page.js") + (_asset(script) if script else "")
+    digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     html = (
         environment()
         .get_template(template)
-        .render(context, style=_asset("page.css"), script=script, policy=policy)
+        .render(context, style=_asset("page.css"), script=code, policy=policy)
     )
     write_atomically(path, html)
     return Path(path)

@@ -27,6 +27,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         "figures": figures.key_figures(data, judged),
         "explorer": figures.explorer(data, judged),
         "data": pictures.data_section(data),
+        "findings": data.findings,
         "protocols": figures.protocols(data),
         "curves": figures.curves(data, judged),
         "classes": figures.classes(data),

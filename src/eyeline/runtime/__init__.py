@@ -1,5 +1,6 @@
 """One ``.onnx`` artifact to verdicts: numpy, pillow, onnxruntime and pydantic. Never torch."""
 
+from eyeline.images import Tiling
 from eyeline.runtime.artifact import Artifact, open_artifact, seal
 from eyeline.runtime.contract import (
     SCHEMA_VERSION,
@@ -19,6 +20,7 @@ from eyeline.runtime.graph import MAX_OPSET, Graph, read_graph
 from eyeline.runtime.inspector import TOLERANCE, Inspector, Source, load
 from eyeline.runtime.output import FORMATS, format_of, write_verdicts
 from eyeline.runtime.probe import make_probe, probe_agrees
+from eyeline.runtime.tiles import TILE_MERGE, TILE_NOTE, merge_tiles
 from eyeline.runtime.verdict import Verdict
 from eyeline.runtime.verify import Check, verify_artifact
 
@@ -26,6 +28,8 @@ __all__ = [
     "FORMATS",
     "MAX_OPSET",
     "SCHEMA_VERSION",
+    "TILE_MERGE",
+    "TILE_NOTE",
     "TOLERANCE",
     "Artifact",
     "Calibration",
@@ -43,10 +47,12 @@ __all__ = [
     "Proof",
     "Source",
     "Threshold",
+    "Tiling",
     "Verdict",
     "format_of",
     "load",
     "make_probe",
+    "merge_tiles",
     "open_artifact",
     "probe_agrees",
     "read_contract",

@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError, GateError, one_line
-from eyeline.images import prepare_image
+from eyeline.images import Box, Tiles, Tiling, open_tiles, prepare_image
 from eyeline.runtime.artifact import Artifact, open_artifact
 from eyeline.runtime.contract import Contract, GoldenImage
 from eyeline.runtime.engine import Engine, Outputs
+from eyeline.runtime.tiles import merge_tiles
 from eyeline.runtime.verdict import Verdict
 from eyeline.verdicts import decide, defect_scores
 
 Source = str | Path | bytes | NDArray[Any]
+Prepared = NDArray[np.uint8] | Tiles | Verdict  # the last one says why a picture cannot be prepared
 
 # Another processor rounds differently; a right artifact stays far below this.
 TOLERANCE = 1e-4
-MAX_BATCH = 64
+BATCH, MAX_BATCH = 4, 64
 
 
 def load(path: str | Path | bytes, *, threads: int | None = None, verify: bool = True) -> Inspector:
@@ -75,16 +77,23 @@ class Inspector:
         """The name of the artifact file."""
         return self.artifact.sha256
 
-    def inspect(self, source: Source) -> Verdict:
+    def inspect(self, source: Source, *, tiling: Tiling | None = None) -> Verdict:
         """Judge one picture: a path, the bytes of a file, or uint8 pixels ``(H, W[, C])`` of any size.
+
+        With `tiling` each tile is judged and the worst one counts (see `merge_tiles`). The figures of the artifact
+        were measured on whole pictures and do not carry over to tiles.
 
         Never raises for the picture's sake: a verdict with `error` says what is wrong with it.
         """
-        prepared = self._prepare(source)
-        return prepared if isinstance(prepared, Verdict) else self._judge([(_name(source), prepared)])[0]
+        return next(self._finish([(source, self._prepare(source, tiling))], BATCH))
 
     def predict(
-        self, sources: Iterable[Source], *, batch: int = 4, workers: int | None = None
+        self,
+        sources: Iterable[Source],
+        *,
+        batch: int = BATCH,
+        workers: int | None = None,
+        tiling: Tiling | None = None,
     ) -> Iterator[Verdict]:
         """Judge many pictures, in order; a verdict each, whatever happens.
 
@@ -95,12 +104,13 @@ class Inspector:
         ----------
         batch : images in one run of the network, 1 to 64. More than 8 wins nothing on a processor.
         workers : threads that decode; None takes as many as the network's.
+        tiling : judge every picture in tiles; see `inspect`.
         """
         if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
             raise EyelineError(f"batch is {batch!r}; allowed: 1 to {MAX_BATCH}", code="bad_option")
         if isinstance(sources, str | bytes | Path | np.ndarray):
             raise EyelineError("predict takes a list of images; inspect takes one", code="bad_option")
-        return self._predict(iter(sources), batch, workers or self.engine.threads)
+        return self._predict(iter(sources), batch, workers or self.engine.threads, tiling)
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """The plain outputs for pixels ``(N, H, W, C)`` that `prepare_image` has prepared."""
@@ -115,29 +125,48 @@ class Inspector:
             changed += self._decisions(found)[0][1] != image.decision
         return difference, changed
 
-    def _predict(self, sources: Iterator[Source], batch: int, workers: int) -> Iterator[Verdict]:
+    def _predict(
+        self, sources: Iterator[Source], batch: int, workers: int, tiling: Tiling | None
+    ) -> Iterator[Verdict]:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="eyeline-decode")
-        pending: deque[tuple[Source, Future[NDArray[np.uint8] | Verdict]]] = deque()
+        pending: deque[tuple[Source, Future[Prepared]]] = deque()
+        # Pictures for tiles are held at their own size: two at a time.
+        pictures, ahead = (batch, 2 * batch + workers) if tiling is None else (1, 2)
         try:
             while True:
                 # One batch is being judged and one is being decoded; nothing more is held.
-                for source in islice(sources, 2 * batch + workers - len(pending)):
-                    pending.append((source, pool.submit(self._prepare, source)))
+                for source in islice(sources, ahead - len(pending)):
+                    pending.append((source, pool.submit(self._prepare, source, tiling)))
                 if not pending:
                     return
-                chunk = [pending.popleft() for _ in range(min(batch, len(pending)))]
-                prepared = [(source, future.result()) for source, future in chunk]
-                good = [
-                    (_name(source), pixels) for source, pixels in prepared if not isinstance(pixels, Verdict)
-                ]
-                verdicts = iter(self._judge(good))
-                for _, pixels in prepared:
-                    yield pixels if isinstance(pixels, Verdict) else next(verdicts)
+                chunk = [pending.popleft() for _ in range(min(pictures, len(pending)))]
+                yield from self._finish([(source, future.result()) for source, future in chunk], batch)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _prepare(self, source: Source) -> NDArray[np.uint8] | Verdict:
+    def _finish(self, prepared: list[tuple[Source, Prepared]], batch: int) -> Iterator[Verdict]:
+        """A verdict each, in order; pictures that came in tiles are judged one after the other."""
+        whole = [(_name(source), pixels) for source, pixels in prepared if isinstance(pixels, np.ndarray)]
+        verdicts = iter(self._judge(whole))
+        for source, found in prepared:
+            if isinstance(found, Tiles):
+                yield self._judge_tiles(_name(source), found, batch)
+            else:
+                yield found if isinstance(found, Verdict) else next(verdicts)
+
+    def _judge_tiles(self, path: str | None, tiles: Tiles, batch: int) -> Verdict:
+        def judged() -> Iterator[tuple[Box, Verdict]]:
+            for start in range(0, len(tiles), batch):
+                some = range(start, min(start + batch, len(tiles)))
+                verdicts = self._judge([(path, tiles.cut(i)) for i in some])
+                yield from zip(tiles.boxes[start : start + batch], verdicts, strict=True)
+
+        return merge_tiles(judged(), path=path)
+
+    def _prepare(self, source: Source, tiling: Tiling | None) -> Prepared:
         try:
+            if tiling is not None:
+                return open_tiles(source, self.contract.decode, tiling)
             return prepare_image(source, self.contract.decode)
         except EyelineError as error:
             return Verdict(path=_name(source), error=one_line(f"{error.code}: {error.message}"))

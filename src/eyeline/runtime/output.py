@@ -29,6 +29,7 @@ def write_verdicts(
     *,
     classes: Sequence[str],
     format: str | None = None,
+    tiled: bool = False,
 ) -> int:
     """Write a row a verdict and return how many were written.
 
@@ -38,6 +39,8 @@ def write_verdicts(
         standard output, which gets each row at once.
     classes : of the artifact, one column of probabilities each in CSV.
     format : ``csv``, ``jsonl`` or ``parquet``; None goes by the ending of the path, else CSV.
+    tiled : the verdicts come from tiles: a column ``tile`` names the box that decided (``left top right bottom`` in
+        CSV) and ``tiles`` how many there were. JSON Lines go by the verdict.
 
     Raises
     ------
@@ -46,8 +49,8 @@ def write_verdicts(
     write = FORMATS[format_of(target, format)]
     if isinstance(target, str | Path):
         with atomic_file(target) as file:
-            return write(verdicts, file, classes)
-    return write(verdicts, target, classes)
+            return write(verdicts, file, classes, tiled)
+    return write(verdicts, target, classes, tiled)
 
 
 def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
@@ -62,7 +65,7 @@ def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
     return format
 
 
-def _write_csv(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str]) -> int:
+def _write_csv(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")  # RFC 4180
 
@@ -73,16 +76,18 @@ def _write_csv(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[st
         buffer.seek(0)
         buffer.truncate()
 
-    put(["path", "label", "decision", "score", *(f"p_{name}" for name in classes), "error"])
+    places = ["tile", "tiles"] if tiled else []
+    put(["path", "label", "decision", "score", *(f"p_{name}" for name in classes), *places, "error"])
     count = 0
     for verdict in verdicts:
         chances = [verdict.probabilities.get(name) for name in classes]
-        put([verdict.path, verdict.label, verdict.decision, verdict.score, *chances, verdict.error])
+        place = [" ".join(map(str, verdict.tile or ())), verdict.tiles] if tiled else []
+        put([verdict.path, verdict.label, verdict.decision, verdict.score, *chances, *place, verdict.error])
         count += 1
     return count
 
 
-def _write_jsonl(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str]) -> int:
+def _write_jsonl(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
     count = 0
     for verdict in verdicts:
         file.write(json.dumps(verdict.to_dict(), allow_nan=False).encode() + b"\n")
@@ -91,15 +96,17 @@ def _write_jsonl(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[
     return count
 
 
-def _write_parquet(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str]) -> int:
+def _write_parquet(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     # Keys may be any text; a struct would have to name them as columns, and could not be empty for an error.
     chances = pa.struct([(_text(name), pa.float64()) for name in classes])
     text = pa.string()
-    types = (text, text, text, pa.float64(), chances, text)
-    schema = pa.schema(list(zip(Verdict().to_dict(), types, strict=True)))
+    columns = list(zip(Verdict().to_dict(), (text, text, text, pa.float64(), chances, text), strict=True))
+    if tiled:
+        columns += [("tile", pa.list_(pa.int32())), ("tiles", pa.int32())]
+    schema = pa.schema(columns)
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         for chunk in _chunks(iter(verdicts)):
@@ -132,7 +139,7 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-FORMATS: dict[str, Callable[[Iterable[Verdict], BinaryIO, Sequence[str]], int]] = {
+FORMATS: dict[str, Callable[[Iterable[Verdict], BinaryIO, Sequence[str], bool], int]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeline.images import Box
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
@@ -30,12 +32,16 @@ class Verdict:
     """``(K,)``, before calibration."""
     evidence: NDArray[np.float32] | None = field(default=None, repr=False)
     """``(K, h, w)``: where the network saw what; with the bias it sums to the logits."""
+    tile: Box | None = None
+    """Left, top, right, bottom of the tile that decided, in pixels of the upright picture; None without tiling."""
+    tiles: int | None = None
+    """How many tiles were judged; None without tiling."""
     error: str | None = None
     """``code: message`` when the image could not be judged; everything else is then empty."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; without the arrays."""
-        return {
+        """Plain values, ready for JSON; without the arrays. ``tile`` and ``tiles`` are there with tiling alone."""
+        values: dict[str, Any] = {
             "path": self.path,
             "label": self.label,
             "decision": self.decision,
@@ -43,3 +49,6 @@ class Verdict:
             "probabilities": self.probabilities,
             "error": self.error,
         }
+        if self.tile is not None:
+            values |= {"tile": list(self.tile), "tiles": self.tiles}
+        return values

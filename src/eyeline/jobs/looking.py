@@ -1,0 +1,146 @@
+"""What pictures and table say by themselves, before any network looks at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeline.checks import (
+    Balance,
+    Finding,
+    GroupProposal,
+    LeakScore,
+    Pairs,
+    Scan,
+    balance_findings,
+    capture_order,
+    connected_sets,
+    describe_thumbnails,
+    duplicate_findings,
+    find_duplicates,
+    group_findings,
+    measure_balance,
+    metadata_findings,
+    metadata_leaks,
+    picture_findings,
+    propose_groups,
+    scan_images,
+    thumbnail_leaks,
+    tiny_defect_findings,
+)
+from eyeline.images import SPLITS, DecodeOptions, ImageTable
+from eyeline.progress import Progress, silent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looked:
+    """What the pictures and the table alone say; no network has seen them."""
+
+    scan: Scan
+    pairs: Pairs
+    sets: NDArray[np.int64]
+    """Number of the set of near duplicates of each image."""
+    balance: Balance
+    proposals: tuple[GroupProposal, ...]
+    scores: tuple[LeakScore, ...]
+    findings: tuple[Finding, ...]
+
+
+def look_at_images(table: ImageTable, decode: DecodeOptions, *, progress: Progress = silent) -> Looked:
+    """Everything that needs no network: the pictures, duplicates, groups, leaks of thumbnails and files."""
+    scan = scan_images(table, decode=decode, progress=progress)
+    descriptors = describe_thumbnails(scan.thumbnails)
+    pairs = find_duplicates(
+        scan.thumbnails,
+        contents=scan.content_digests,
+        pixels=scan.pixel_digests,
+        usable=scan.usable,
+        progress=progress,
+    )
+    sets = connected_sets(pairs, len(table))
+    proposals = propose_groups(
+        table.paths,
+        table.targets,
+        descriptors,
+        splits=table.splits,
+        modified=None if table.pixels is not None else scan.modified,
+        duplicate_sets=sets,
+    )
+    balance = measure_balance(table)
+    findings = [
+        *picture_findings(scan, table, decode.image_size, resize=decode.resize),
+        *tiny_defect_findings(table, decode.image_size, resize=decode.resize),
+        *balance_findings(table, balance),
+        *duplicate_findings(pairs, table.labels, splits=table.splits, groups=table.groups),
+        *group_findings(proposals, given=table.groups is not None),
+    ]
+    scores: tuple[LeakScore, ...] = ()
+    if table.groups is not None and len(set(table.groups)) > 1 and 0 < table.is_defect.sum() < len(table):
+        scores = thumbnail_leaks(descriptors, table.targets, table.groups, progress=progress)
+    findings += metadata_findings(metadata_leaks(_file_columns(table, scan), table.is_defect, table.groups))
+    return Looked(
+        scan=scan,
+        pairs=pairs,
+        sets=sets,
+        balance=balance,
+        proposals=tuple(proposals),
+        scores=scores,
+        findings=tuple(findings),
+    )
+
+
+def tie_duplicates(table: ImageTable, sets: NDArray[np.int64]) -> tuple[ImageTable, NDArray[np.int64]]:
+    """What is nearly the same picture never stands on two sides of a split.
+
+    Groups that share a picture become one; without groups, each set of near duplicates is one. Where the source gives
+    the split, it stays, and those images are left out of training that show what is tested, or chosen by.
+
+    Returns
+    -------
+    The table with its groups, and the rows to leave out.
+    """
+    none = np.empty(0, dtype=np.int64)
+    if len(np.unique(sets)) == len(sets):
+        return table, none
+    if table.splits is not None:
+        order = np.array([SPLITS.index(name) for name in table.splits])
+        latest = np.zeros(len(sets), dtype=np.int64)
+        np.maximum.at(latest, sets, order)
+        return table, np.flatnonzero(order < latest[sets]).astype(np.int64)
+    if table.groups is None:
+        names = tuple(f"set {number}" for number in sets)
+        return replace(table, groups=names, group_source="inferred: near duplicates, all else single"), none
+    parent = {name: name for name in table.groups}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first: dict[int, str] = {}
+    for number, name in zip(sets.tolist(), table.groups, strict=True):
+        parent[root(name)] = root(first.setdefault(number, name))
+    tied = tuple(root(name) for name in table.groups)
+    if len(set(tied)) == len(set(table.groups)):
+        return table, none
+    return replace(
+        table, groups=tied, group_source=f"{table.group_source}; those that share a picture joined"
+    ), none
+
+
+def _file_columns(table: ImageTable, scan: Scan) -> dict[str, Any]:
+    if table.pixels is not None:
+        return {}
+    order = capture_order(table.paths)
+    return ({} if order is None else {"order": order}) | {
+        "file size": scan.bytes,
+        "width": scan.width,
+        "height": scan.height,
+        "mode": np.array(scan.mode),
+        "format": np.array(scan.format),
+        "modified": scan.modified,
+    }
