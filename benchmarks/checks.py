@@ -9,7 +9,8 @@
   pictures is a copy of the other; the pairs that ELPV has of itself are counted apart.
 - Flipped labels: 5 % of the labels are flipped at random; out-of-fold probabilities judge them. AUROC of the label
   quality, and precision and recall of the labels called suspicious.
-- Speed of the scan and of the search for duplicates on ELPV.
+- Speed of the scan and of the search for duplicates on ELPV; with ``--large 100000`` the whole check on as many
+  synthetic pictures of 96 px, with its peak memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import platform
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -37,7 +42,14 @@ from eyeline.checks import (
     suspicious_labels,
     thumbnail_leaks,
 )
-from eyeline.images import DecodeOptions, ImageTable, decode_image, prepare_image, read_images
+from eyeline.images import (
+    DecodeOptions,
+    ImageTable,
+    decode_image,
+    prepare_image,
+    read_images,
+    write_synthetic,
+)
 from eyeline.jobs.features import left_out_probabilities, published_features
 from eyeline.jobs.inputs import choose_decoding
 from eyeline.jobs.protocols import compare_protocols
@@ -155,6 +167,30 @@ def flipped(table: ImageTable, judge: str, features: Features | None, seed: int)
     return result
 
 
+def large(count: int) -> dict[str, Any]:
+    """The whole of ``eyeline check`` on many files, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = write_synthetic(Path(folder) / "line", images=count, parts=count // 10, size=96)
+        command = [sys.executable, "-m", "eyeline", "check", str(manifest), "--json"]
+        environment = os.environ | {"EYELINE_CACHE": str(Path(folder) / "cache")}
+        start = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--out", str(Path(folder) / "check.html")], env=environment, stdout=subprocess.PIPE
+        )
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        found = json.loads(done.stdout)
+    result = {
+        "images": found["images"],
+        "side": 96,
+        "seconds": round(seconds, 1),
+        "peak_gigabytes": round(peak / 2**30, 2),
+        "findings": len(found["findings"]),
+    }
+    print(f"large: {result}", flush=True)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -198,6 +234,8 @@ def main() -> None:
             "duplicates_and_turned": round(search_seconds, 2),
         },
     }
+    if arguments.large:
+        result["large"] = large(arguments.large)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(f"{arguments.output}: written")
 

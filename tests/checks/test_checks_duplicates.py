@@ -288,12 +288,20 @@ def test_copies_with_two_labels_contradict_each_other():
     labels = ["good", "scratch"] + ["good"] * 5 + ["scratch"] + ["good"] * 12
     found = by_kind(duplicate_findings(PAIRS, labels))
     conflict = found["label_conflict", "error"]
-    assert conflict.rows == (0, 1, 6, 7)
-    assert (
-        conflict.message
-        == "2 pairs of the same picture carry different labels (1 the same file, 1 near duplicates)"
-    )
+    assert conflict.rows == (0, 1)
+    assert conflict.message == "1 pair of one picture with different labels (1 the same file)"
+    near = found["near_conflict", "warning"]
+    assert near.rows == (6, 7)
+    assert near.message == "1 pair of nearly the same picture with different labels (1 near duplicates)"
     assert found["near_duplicate", "warning"].rows == (4, 5)
+
+
+def test_a_part_that_was_taken_twice_is_told_by_its_distance():
+    twice = Pairs(
+        first=np.arange(10, 18), second=np.arange(52, 60), kind=("near",) * 8, score=np.full(8, 0.99)
+    )
+    (finding,) = duplicate_findings(twice, ["good"] * 80)
+    assert "8 of the pairs lie 42 rows apart, from row 11 on: a part that was taken twice" in finding.message
 
 
 def test_copies_across_the_split_are_a_leak():

@@ -65,11 +65,32 @@ def test_elpv_modules(elpv: ImageTable) -> None:
     assert sum(kinds == {"mono"} for kinds in types) == 18
     assert sum(kinds == {"poly"} for kinds in types) == 26
     sizes = [len(run) for run in runs]
-    assert sizes == [60] * 21 + [54] + [60] * 12 + [50, 60, 72] + [60] * 3 + [48] + [60] * 3
+    assert sizes == [60] * 21 + [54] + [60] * 7 + [50] + [60] * 6 + [72] + [60] * 3 + [48] + [60] * 3
     # Which module a cell belongs to nearly gives its label: the defect rates run from 0 to 0.93.
     rates = [float(elpv.is_defect[run].mean()) for run in runs]
     assert min(rates) == 0
     assert round(max(rates), 2) == 0.93
+
+
+def test_the_elpv_module_of_50_cells_was_taken_twice(elpv: ImageTable) -> None:
+    """What places it: its cells come again in the same order 542 rows on, and its neighbours do not."""
+
+    def patterns(first: int, last: int) -> np.ndarray:
+        rows = []
+        for row in range(first, last + 1):
+            with Image.open(elpv.paths[row]) as image:
+                grey = np.asarray(image.resize((12, 12), Image.Resampling.BOX), np.float64)
+            rows.append((grey - grey.mean()).ravel() / np.linalg.norm(grey - grey.mean()))
+        return np.array(rows)
+
+    assert elpv.groups is not None
+    module = [row for row, group in enumerate(elpv.groups) if group == elpv.groups[1734]]
+    assert (module[0], module[-1]) == (1734, 1783)
+    alike = patterns(1734, 1783) @ patterns(2276, 2325).T
+    assert (alike.argmax(axis=1) == np.arange(50)).mean() > 0.9
+    assert np.median(np.diag(alike)) > 0.97
+    for before, after in (((1724, 1733), (2266, 2275)), ((1784, 1793), (2326, 2335))):
+        assert np.median(np.diag(patterns(*before) @ patterns(*after).T)) < 0.8
 
 
 def test_elpv_other_tables_are_not_guessed_at() -> None:

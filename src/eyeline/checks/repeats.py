@@ -86,14 +86,14 @@ def duplicate_findings(
             "label_conflict",
             "error",
             exact & across_classes,
-            "{pairs} of the same picture carry different labels ({kinds})",
+            "{pairs} of one picture with different labels ({kinds})",
             "decide which label is right, or remove one of them",
         ),
         *finding(
             "near_conflict",
             "warning",
             ~exact & across_classes,
-            "{pairs} of nearly the same picture carry different labels ({kinds})",
+            "{pairs} of nearly the same picture with different labels ({kinds})",
             "look at both: one label may be wrong, or the defect too small to see here",
         ),
         *finding(

@@ -43,7 +43,12 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of `folder`, or None when there is none."""
+    """The newest whole checkpoint of `folder`, or None when there is none.
+
+    Half-written files that a killed process left are removed.
+    """
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
     skipped: list[str] = []
     for path in _newest_first(folder):
         try:

@@ -286,7 +286,8 @@ class _Trainer:
             self.restore(saved.tensors)
             state = saved.state
             step, losses, before = saved.step, state["losses"], state["seconds"]
-            write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
+        # A killed run may have written a line that its checkpoint does not know.
+        write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
         clock = time.monotonic()
 
         def save() -> None:
