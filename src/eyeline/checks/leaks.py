@@ -6,10 +6,8 @@ groups kept on one side (*grouped*). The difference is the *inflation*: what a r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,66 +52,61 @@ class LeakScore:
 
     def sentence(self) -> str:
         """``random 0.89, grouped 0.82: inflation 0.07 ...``"""
-        figures = f"random {self.random:.2f}, grouped {self.grouped:.2f}: inflation {self.inflation:.2f}"
+        figures = (
+            f"random {self.random:.2f}, grouped {self.grouped:.2f}: inflation {self.inflation:.2f} "
+            f"({self.low:.2f} to {self.high:.2f})"
+        )
         if self.leaks:
             return f"{figures}; your network could win by remembering the part"
-        return f"{figures} ({self.low:.2f} to {self.high:.2f}): no sign that remembering the part pays"
+        if self.high < NOTICEABLE:
+            return f"{figures}; remembering the part does not pay"
+        return f"{figures}; inconclusive, too few groups to tell"
 
 
 def inflation(
     random_scores: ArrayLike,
     grouped_scores: ArrayLike,
+    is_defect: ArrayLike,
+    groups: ArrayLike,
     *,
-    probe: str = "linear probe",
-    overlap: float = 1 / (FOLDS - 1),
-    confidence: float = 0.95,
+    probe: str,
+    seed: int = 0,
 ) -> LeakScore:
-    """The inflation from AUROCs per fold, however they were made; undefined (NaN) folds are left out.
+    """What a random split adds to the AUROC of the same inspector.
 
-    The interval is Welch's t with the variance of each mean taken as s^2 (1 / J + `overlap`), since J folds share
-    training images (Nadeau and Bengio 2003; `overlap` = test over training images, 1 / 4 for 5 folds). With fewer
-    than two folds on a side it is unbounded: -1 to 1.
+    The figure is the mean over repeats; its 95 % interval comes from drawing whole groups with replacement, the
+    same ones for both ways to split.
 
-    Raises
-    ------
-    EyelineError : a side without any score.
+    Parameters
+    ----------
+    random_scores, grouped_scores : left-out defect scores of each image `(R, N)`, a row for each repeat of the
+        cross-validation.
+    is_defect : `(N,)`; groups : `(N,)` names or numbers.
     """
-    means, variances, degrees = [], [], []
-    for name, given in (("random", random_scores), ("grouped", grouped_scores)):
-        scores = np.asarray(given, dtype=np.float64).ravel()
-        scores = scores[~np.isnan(scores)]
-        if not len(scores):
-            raise EyelineError(f"no {name} score to compare")
-        means.append(float(scores.mean()))
-        degrees.append(len(scores) - 1)
-        variances.append(
-            float(scores.var(ddof=1)) * (1 / len(scores) + overlap) if len(scores) > 1 else math.inf
-        )
-    difference, variance = means[0] - means[1], sum(variances)
-    half = math.inf
-    if math.isfinite(variance):
-        parts = sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
-        half = (
-            _t_quantile((1 + confidence) / 2, variance**2 / parts) * math.sqrt(variance) if variance else 0.0
-        )
+    defect = np.asarray(is_defect, dtype=bool)
+    ways = [np.atleast_2d(np.asarray(scores, dtype=np.float64)) for scores in (random_scores, grouped_scores)]
+    unit = np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = int(unit.max()) + 1
+    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
+    rng = np.random.default_rng(seed)
+
+    def means(chosen: Ints) -> tuple[float, float]:
+        random, grouped = (float(np.mean([auroc(s[chosen], defect[chosen]) for s in way])) for way in ways)
+        return random, grouped
+
+    random, grouped = means(np.arange(len(defect)))
+    resampled = []
+    for _ in range(_RESAMPLES):
+        drawn = means(np.concatenate([members[g] for g in rng.integers(0, count, count)]))
+        resampled.append(drawn[0] - drawn[1])
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return LeakScore(
         probe=probe,
-        random=means[0],
-        grouped=means[1],
-        inflation=difference,
-        low=max(-1.0, difference - half),
-        high=min(1.0, difference + half),
-    )
-
-
-def _t_quantile(level: float, degrees: float) -> float:
-    """Quantile of Student's t by its expansion around the normal (Abramowitz and Stegun 26.7.5)."""
-    z, v = NormalDist().inv_cdf(level), max(degrees, 1.0)
-    return (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+        random=random,
+        grouped=grouped,
+        inflation=random - grouped,
+        low=float(low),
+        high=float(high),
     )
 
 
@@ -163,29 +156,17 @@ def thumbnail_leaks(
             scores[by].append([1 - p[:, 0] for p in votes])
             progress("comparing random and grouped", 2 * repeat + (by == "grouped") + 1, 2 * repeats, "")
 
-    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
-    draws = [np.concatenate([members[g] for g in rng.integers(0, count, count)]) for _ in range(_RESAMPLES)]
-    results = []
-    for place, k in enumerate(neighbours):
-
-        def mean(by: str, chosen: Ints, place: int = place) -> float:
-            return float(np.mean([auroc(repeat[place][chosen], y[chosen] != 0) for repeat in scores[by]]))
-
-        everyone = np.arange(len(y))
-        random, grouped = mean("random", everyone), mean("grouped", everyone)
-        resampled = [mean("random", chosen) - mean("grouped", chosen) for chosen in draws]
-        low, high = np.nanquantile(resampled, [0.025, 0.975])
-        results.append(
-            LeakScore(
-                probe=f"{k}-nearest-neighbour on thumbnails",
-                random=random,
-                grouped=grouped,
-                inflation=random - grouped,
-                low=float(low),
-                high=float(high),
-            )
+    return tuple(
+        inflation(
+            [repeat[place] for repeat in scores["random"]],
+            [repeat[place] for repeat in scores["grouped"]],
+            y != 0,
+            unit,
+            probe=f"{k}-nearest-neighbour on thumbnails",
+            seed=seed,
         )
-    return tuple(results)
+        for place, k in enumerate(neighbours)
+    )
 
 
 def _draw_groups(unit: Ints, rng: np.random.Generator) -> Ints:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eyeline.checks import (
     Finding,
+    GroupIdentity,
     LabelReport,
     describe_thumbnails,
     group_identity,
@@ -34,6 +35,7 @@ from eyeline.reports import Comparison, write_check
 if TYPE_CHECKING:
     from eyeline.jobs.protocols import ProtocolResult
 
+REPEATS = 2  # of the cross-validation that random and grouped splits are compared by
 MOST_EMBEDDED = 3000  # images a network looks at; a sample of whole groups beyond that
 TRUSTED = 0.95  # AUROC on planted wrong labels from which a suspicion is a warning
 _THUMBNAILS = "nearest thumbnails"
@@ -168,7 +170,10 @@ def _network_opinion(
     from eyeline.jobs.protocols import compare_protocols
 
     protocols = compare_protocols(part, features, progress=progress)
-    return second_opinion(table, looked, rows, features, protocols, network)
+    try:
+        return second_opinion(table, looked, rows, features, protocols, network)
+    except EyelineError:  # too few groups or defects for two folds: nothing can be left out
+        return None
 
 
 def second_opinion(
@@ -184,52 +189,57 @@ def second_opinion(
 
     part = table.select(rows)
     findings: list[Finding] = []
+    probe = f"{_FEATURES} {network}"
     by = {protocol.by: protocol.auroc for protocol in protocols}
-    comparisons = list(_thumbnail_comparisons(looked))
-    scores = list(looked.scores)
-    sentence = ""
-    if "image" in by and "group" in by:
-        score = inflation(by["image"], by["group"], probe=f"{_FEATURES} {network}")
-        scores.append(score)
-        sentence = score.sentence()
-    if "image" in by:
-        comparisons.append(
-            Comparison(
-                name=f"{_FEATURES} {network}",
-                random=by["image"],
-                grouped=by.get("group", ()),
-                sentence=sentence,
+    grouped = [left_out_probabilities(part, features, seed=seed) for seed in range(REPEATS)]
+    scores, sentence = list(looked.scores), ""
+    if part.groups is not None and "group" in by:
+        random = [left_out_probabilities(part, features, by="image", seed=seed) for seed in range(REPEATS)]
+        scores.append(
+            inflation(
+                [1 - p[:, 0] for p in random],
+                [1 - p[:, 0] for p in grouped],
+                part.is_defect,
+                part.groups,
+                probe=probe,
             )
         )
-    identity = None
-    if part.groups is not None:
-        try:
-            identity = group_identity(features, part.groups, part.targets)
-        except EyelineError:  # every group is one image
-            identity = None
-    findings += leak_findings(scores, identity)
-    probabilities = left_out_probabilities(part, features)
-    note = (
-        f"Judged by a linear head on the features of {network}, each image by a head that saw no image of its "
-        + ("group" if part.groups is not None else "fold")
-    )
-    if len(rows) < looked.scan.usable.sum():
-        note += f"; {len(rows):,} of {len(table):,} images were looked at"
-    labels = suspicious_labels(probabilities, part.targets)
-    if len(rows) < len(table):  # in terms of the whole table
-        quality = np.ones(len(table))
-        quality[rows] = labels.quality
-        labels = replace(labels, rows=rows[labels.rows], quality=quality)
+        sentence = scores[-1].sentence()
+    comparisons = _thumbnail_comparisons(looked)
+    if "image" in by:
+        comparisons.append(
+            Comparison(name=probe, random=by["image"], grouped=by.get("group", ()), sentence=sentence)
+        )
+    findings += leak_findings(scores, _identity(part, features))
     trust = judge_of_labels(part, features)
+    note = (
+        f"Judged by a {probe}, each image by a head that saw no image of its "
+        + ("group" if part.groups is not None else "fold")
+        + (f"; {len(rows):,} of {len(table):,} images were looked at" if len(rows) < len(table) else "")
+        + f". Of labels flipped on purpose this judge tells AUROC {trust:.2f}"
+        + ("" if trust >= TRUSTED else ": expect hard cases rather than wrong labels, and begin at the top")
+    )
+    labels = _in_table(suspicious_labels(grouped[0], part.targets), rows, len(table))
     findings += [
         _as_trusted(finding, trust) for finding in label_findings(labels, table.classes, table.splits)
     ]
-    note += f". Of labels flipped on purpose this judge tells AUROC {trust:.2f}" + (
-        ""
-        if trust >= TRUSTED
-        else ": most of the list are hard cases rather than wrong labels; begin at the top"
-    )
     return Opinion(tuple(comparisons), labels, note, findings)
+
+
+def _identity(part: ImageTable, features: NDArray[np.float32]) -> GroupIdentity | None:
+    try:
+        return None if part.groups is None else group_identity(features, part.groups, part.targets)
+    except EyelineError:  # every group is one image
+        return None
+
+
+def _in_table(labels: LabelReport, rows: NDArray[np.int64], count: int) -> LabelReport:
+    """A report of the images `rows` in terms of a table of `count`."""
+    if len(rows) == count:
+        return labels
+    quality = np.ones(count)
+    quality[rows] = labels.quality
+    return replace(labels, rows=rows[labels.rows], quality=quality)
 
 
 def _as_trusted(finding: Finding, trust: float) -> Finding:
@@ -264,11 +274,7 @@ def _thumbnail_opinion(table: ImageTable, looked: Looked) -> Opinion:
         classes=len(table.classes),
         exclude=part.groups,
     )
-    labels = suspicious_labels(probabilities, part.targets)
-    if len(usable) < len(table):
-        quality = np.ones(len(table))
-        quality[usable] = labels.quality
-        labels = replace(labels, rows=usable[labels.rows], quality=quality)
+    labels = _in_table(suspicious_labels(probabilities, part.targets), usable, len(table))
     note = f"Judged by {_THUMBNAILS} only, which see little: install the train tier for a network's opinion"
     findings = [
         *leak_findings(looked.scores, None),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyeline.checks import label_quality
+from eyeline.errors import EyelineError
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache
 from eyeline.jobs.inputs import choose_weights
 from eyeline.networks import create_network, network_info
@@ -45,9 +47,22 @@ def published_features(
     return np.asarray(found.mean(axis=0), dtype=np.float32)
 
 
-def left_out_probabilities(table: ImageTable, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Class probabilities ``(N, K)`` of each image by a linear head that saw no image of its group or fold."""
-    folds = make_folds(table, k=min(FOLDS, _parts(table)))
+def left_out_probabilities(
+    table: ImageTable,
+    features: NDArray[np.float32],
+    *,
+    by: Literal["group", "image"] | None = None,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Class probabilities ``(N, K)`` of each image by a linear head that saw no image of its group or fold.
+
+    `by` is ``group`` where there are groups, else ``image``.
+
+    Raises
+    ------
+    EyelineError : not even two folds can have good images and defects each.
+    """
+    folds = _folds(table, by, seed)
     shares = np.bincount(table.targets, minlength=len(table.classes)) / len(table)
     head = fit_head(
         features, table.targets, folds, classes=len(table.classes), weights=1 / shares[table.targets]
@@ -74,5 +89,11 @@ def judge_of_labels(
     return float(auroc(-quality, flipped))
 
 
-def _parts(table: ImageTable) -> int:
-    return len(table) if table.groups is None else len(set(table.groups))
+def _folds(table: ImageTable, by: Literal["group", "image"] | None, seed: int) -> NDArray[np.int64]:
+    """As many folds up to five as can have good images and defects each."""
+    for k in range(FOLDS, 2, -1):
+        try:
+            return make_folds(table, k=k, by=by, seed=seed)
+        except EyelineError:
+            continue
+    return make_folds(table, k=2, by=by, seed=seed)

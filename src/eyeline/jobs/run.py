@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,8 +302,10 @@ def _prepare(
         )
         views = found.mean(axis=0)
         protocols = compare_protocols(table.select(usable), views, progress=progress)
-        opinion = second_opinion(table, looked, usable, views, protocols, wish.network).findings
-        _record_findings(record, table, [*looked.findings, *opinion])
+        findings = list(looked.findings)
+        with suppress(EyelineError):  # too few groups or defects for two folds: nothing can be left out
+            findings += second_opinion(table, looked, usable, views, protocols, wish.network).findings
+        _record_findings(record, table, findings)
         features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
         features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
     elif "findings" not in record:

@@ -191,7 +191,7 @@ def _comparisons(found: Sequence[Comparison]) -> dict[str, Any] | None:
     return {
         "rows": rows,
         "axis": charts.axis_labels(axis, shares=False),
-        "sentences": [each.sentence for each in found if each.sentence],
+        "sentences": [f"{each.name}: {each.sentence}" for each in found if each.sentence],
     }
 
 
