@@ -191,10 +191,10 @@ def second_opinion(
     findings: list[Finding] = []
     probe = f"{_FEATURES} {network}"
     by = {protocol.by: protocol.auroc for protocol in protocols}
-    grouped = [left_out_probabilities(part, features, seed=seed) for seed in range(REPEATS)]
+    random = [left_out_probabilities(part, features, by="image", seed=seed) for seed in range(REPEATS)]
     scores, sentence = list(looked.scores), ""
     if part.groups is not None and "group" in by:
-        random = [left_out_probabilities(part, features, by="image", seed=seed) for seed in range(REPEATS)]
+        grouped = [left_out_probabilities(part, features, by="group", seed=seed) for seed in range(REPEATS)]
         scores.append(
             inflation(
                 [1 - p[:, 0] for p in random],
@@ -213,13 +213,13 @@ def second_opinion(
     findings += leak_findings(scores, _identity(part, features))
     trust = judge_of_labels(part, features)
     note = (
-        f"Judged by a {probe}, each image by a head that saw no image of its "
-        + ("group" if part.groups is not None else "fold")
+        f"Judged by a {probe}, each image by a head that did not see it, but others of its group"
         + (f"; {len(rows):,} of {len(table):,} images were looked at" if len(rows) < len(table) else "")
         + f". Of labels flipped on purpose this judge tells AUROC {trust:.2f}"
         + ("" if trust >= TRUSTED else ": expect hard cases rather than wrong labels, and begin at the top")
     )
-    labels = _in_table(suspicious_labels(grouped[0], part.targets), rows, len(table))
+    # Other images of the part help here: what is wrong with one label shows beside its neighbours.
+    labels = _in_table(suspicious_labels(random[0], part.targets), rows, len(table))
     findings += [
         _as_trusted(finding, trust) for finding in label_findings(labels, table.classes, table.splits)
     ]
@@ -272,7 +272,6 @@ def _thumbnail_opinion(table: ImageTable, looked: Looked) -> Opinion:
         describe_thumbnails(looked.scan.thumbnails[usable]),
         part.targets,
         classes=len(table.classes),
-        exclude=part.groups,
     )
     labels = _in_table(suspicious_labels(probabilities, part.targets), usable, len(table))
     note = f"Judged by {_THUMBNAILS} only, which see little: install the train tier for a network's opinion"

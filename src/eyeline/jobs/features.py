@@ -83,7 +83,7 @@ def judge_of_labels(
     for row in rows:
         labels[row] = str(rng.choice([name for name in table.classes if name != labels[row]]))
     spoiled = replace(table, labels=tuple(labels))
-    quality = label_quality(left_out_probabilities(spoiled, features), spoiled.targets)
+    quality = label_quality(left_out_probabilities(spoiled, features, by="image"), spoiled.targets)
     flipped = np.zeros(len(table), dtype=np.bool_)
     flipped[rows] = True
     return float(auroc(-quality, flipped))

@@ -1,0 +1,107 @@
+"""Tables of measured figures on the pages are those of the committed results: nothing is typed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def speed() -> str:
+    rows = [
+        "| network | against | forward, ms | ×  | training step, ms | × |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in results("networks")["networks"]:
+        forward, step = row["forward"], row["training_step"]
+        rows.append(
+            f"| `{row['network']}` | {row['peer']} | {forward['milliseconds']:.0f} | "
+            f"{forward['ratio']['median']:.2f} ({forward['ratio_channels_last']['median']:.2f}) | "
+            f"{step['milliseconds']:.0f} | {step['ratio']['median']:.2f} "
+            f"({step['ratio_channels_last']['median']:.2f}) |"
+        )
+    return "\n".join(rows)
+
+
+def inflation() -> str:
+    rows = ["| data | inspector | random | by group | inflation |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {row['data']} | {row['probe']} | {row['random']:.3f} | {row['grouped']:.3f} | "
+        f"{row['inflation']:.3f} ({row['low']:.3f} to {row['high']:.3f}) |"
+        for row in results("checks")["inflation"]
+    ]
+    return "\n".join(rows)
+
+
+def duplicates() -> str:
+    rows = ["| changed copies planted in ELPV | recall | precision |", "|---|---|---|"]
+    rows += [
+        f"| {row['copies']}, seed {row['seed']} | {row['recall']:.3f} | {row['precision']:.3f} |"
+        for row in results("checks")["near_duplicates"]
+    ]
+    return "\n".join(rows)
+
+
+def labels() -> str:
+    rows = ["| 5 % flipped in | judge | AUROC | precision | recall |", "|---|---|---|---|---|"]
+    by: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in results("checks")["flipped_labels"]:
+        by.setdefault((row["data"], row["judge"]), []).append(row)
+    for (data, judge), found in by.items():
+        mean = {key: sum(row[key] for row in found) / len(found) for key in ("auroc", "precision", "recall")}
+        rows.append(
+            f"| {data} | {judge} | {mean['auroc']:.3f} | {mean['precision']:.2f} | {mean['recall']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def loaders() -> str:
+    rows = [
+        "| files | side | channels | torchvision | fastai | first pass | second pass | second, uint8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results("images")["loaders"]:
+        numbers = [
+            f"{row[key]:,.0f}"
+            for key in ("torchvision", "fastai", "eyeline_first", "eyeline_second", "eyeline_second_uint8")
+        ]
+        rows.append(f"| {row['files']} | {row['side']} | {row['channels']} | {' | '.join(numbers)} |")
+    return "\n".join(rows)
+
+
+TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("docs/networks.md", "speed"): speed,
+    ("docs/images.md", "loaders"): loaders,
+    ("docs/check.md", "inflation"): inflation,
+    ("docs/check.md", "duplicates"): duplicates,
+    ("docs/check.md", "labels"): labels,
+}
+
+
+@pytest.mark.parametrize(("page", "mark"), TABLES)
+def test_the_table_is_the_result(page: str, mark: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    found = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", text, re.DOTALL)
+    assert found is not None
+    table = TABLES[page, mark]()
+    assert found[1].strip() == table, f"put this into {page}:\n\n{table}\n"
+
+
+@pytest.mark.parametrize("mode", ["forward", "training_step"])
+def test_no_family_is_slower_than_its_twin(mode: str) -> None:
+    """What the pages claim of the committed measurement; nothing is timed here."""
+    ratios = results("networks")["families"][mode]["ratio"]
+    assert len(ratios) >= 7
+    assert min(ratios.values()) >= 0.97
+    assert sum(ratio > 1.1 for ratio in ratios.values()) >= 3
