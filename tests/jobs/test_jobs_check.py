@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from eyeline.cli.app import run
-from eyeline.images import read_images
+from eyeline.images import DecodeOptions, read_images
 from eyeline.jobs import check_images
-from eyeline.jobs.looking import tie_duplicates
+from eyeline.jobs.looking import look_at_images, tie_duplicates
 from parts import write_parts
 
 PATTERN = r"(?P<group>part\d+)_"
@@ -164,6 +164,33 @@ def test_groups_that_share_a_picture_become_one(table):
     before = {name: {row for row, g in enumerate(table.groups) if g == name} for name in set(table.groups)}
     for rows in before.values():  # nothing is torn apart
         assert len({tied.groups[row] for row in rows}) == 1
+
+
+def test_one_likeness_among_many_joins_no_groups(table):
+    """A chance likeness of one picture in eleven is not the same part."""
+    groups = ("a",) * 20 + ("b",) * 11
+    base = replace(
+        table,
+        paths=tuple(map(str, range(31))),
+        labels=("good", "scratch") * 15 + ("good",),
+        groups=groups,
+    )
+    sets = np.arange(31)
+    sets[25] = 3
+    assert tie_duplicates(base, sets)[0] is base
+    sets[26] = 4  # two of eleven are
+    assert set(tie_duplicates(base, sets)[0].groups) == {"b"}
+
+
+def test_the_two_takes_of_one_elpv_module_stay_together():
+    elpv = read_images("elpv")
+    rows = np.r_[1734:1784, 2276:2326, 0:20]
+    part = elpv.select(rows)
+    twins = part.groups[0], part.groups[50]
+    assert twins[0] != twins[1]
+    looked = look_at_images(part, DecodeOptions(image_size=(64, 64), channels=1))
+    tied, _ = tie_duplicates(part, looked.sets)
+    assert tied.groups[0] == tied.groups[50] != tied.groups[-1]
 
 
 def test_without_groups_only_the_sets_are_tied(table):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,8 @@ from eyeline.checks import (
 )
 from eyeline.images import SPLITS, DecodeOptions, ImageTable
 from eyeline.progress import Progress, silent
+
+LINKED = 0.1  # share of the smaller group's pictures that joins two groups
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,8 +100,9 @@ def look_at_images(table: ImageTable, decode: DecodeOptions, *, progress: Progre
 def tie_duplicates(table: ImageTable, sets: NDArray[np.int64]) -> tuple[ImageTable, NDArray[np.int64]]:
     """What is nearly the same picture never stands on two sides of a split.
 
-    Groups that share a picture become one; without groups, each set of near duplicates is one. Where the source gives
-    the split, it stays, and those images are left out of training that show what is tested, or chosen by.
+    Groups that share a tenth of their pictures become one; without groups, each set of near duplicates is one.
+    Where the source gives the split, it stays, and those images are left out of training that show what is
+    tested, or chosen by.
 
     Returns
     -------
@@ -121,15 +127,30 @@ def tie_duplicates(table: ImageTable, sets: NDArray[np.int64]) -> tuple[ImageTab
             name = parent[name]
         return name
 
-    first: dict[int, str] = {}
-    for number, name in zip(sets.tolist(), table.groups, strict=True):
-        parent[root(name)] = root(first.setdefault(number, name))
+    for one, other in _linked_groups(table.groups, sets):
+        parent[root(one)] = root(other)
     tied = tuple(root(name) for name in table.groups)
     if len(set(tied)) == len(set(table.groups)):
         return table, none
     return replace(
-        table, groups=tied, group_source=f"{table.group_source}; those that share a picture joined"
+        table, groups=tied, group_source=f"{table.group_source}; those that share pictures joined"
     ), none
+
+
+def _linked_groups(groups: Sequence[str], sets: NDArray[np.int64]) -> list[tuple[str, str]]:
+    """Pairs of groups that share at least `LINKED` of the smaller one's pictures.
+
+    Less is chance: two of thousands of pictures may look alike, and whole groups must not be joined for that.
+    """
+    size = Counter(groups)
+    members: dict[int, Counter[str]] = defaultdict(Counter)
+    for number, name in zip(sets.tolist(), groups, strict=True):
+        members[number][name] += 1
+    shared: Counter[tuple[str, str]] = Counter()
+    for found in members.values():
+        for one, other in combinations(sorted(found), 2):
+            shared[one, other] += min(found[one], found[other])
+    return [pair for pair, count in shared.items() if count >= LINKED * min(size[name] for name in pair)]
 
 
 def _file_columns(table: ImageTable, scan: Scan) -> dict[str, Any]:
