@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eyeline.cli.screen import print_json, progress_bars
-from eyeline.cli.train import print_summary, seconds
+from eyeline.cli.screen import progress_bars
+from eyeline.cli.train import Claim, Cost, Review, Unknown, finish, seconds
 
 BUDGET = "7m"
 
@@ -16,6 +16,10 @@ BUDGET = "7m"
 def demo(
     out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/elpv.")] = None,
     budget: Annotated[str, typer.Option(help="Time for training, such as 5m, 90s or 1h.")] = BUDGET,
+    claim: Claim = None,
+    review: Review = None,
+    cost: Cost = None,
+    unknown: Unknown = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the order and the augmentation.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -29,8 +33,15 @@ def demo(
         progress("starting", 0, 1, "")
         from eyeline.jobs import train
 
-        run = train("elpv", out=out, budget=seconds(budget), seed=seed, progress=progress)
-    if json:
-        print_json(run.to_dict())
-    else:
-        print_summary(run)
+        run = train(
+            "elpv",
+            out=out,
+            budget=seconds(budget),
+            claim=claim,
+            review=review,
+            cost=cost,
+            unknown=unknown,
+            seed=seed,
+            progress=progress,
+        )
+    finish(run, json)

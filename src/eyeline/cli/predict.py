@@ -49,7 +49,7 @@ def predict(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object with all verdicts.")] = False,
 ) -> None:
-    """Pass or fail, a row an image; an image that cannot be judged is a row with an error. Needs no PyTorch.
+    """Pass, review or fail, a row an image; an image that cannot be judged is a row with an error. Needs no PyTorch.
 
     Exit code 1 when an image could not be judged. With --tile the figures of the model, measured on whole images, do
     not carry over.
@@ -84,6 +84,7 @@ def predict(
                 classes=inspector.contract.classes,
                 format=format,
                 tiled=tiling is not None,
+                unknown=inspector.contract.novelty is not None,
             )
     if tiling is not None and not json:
         sys.stderr.write(f"{TILE_NOTE}\n")

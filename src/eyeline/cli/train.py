@@ -20,6 +20,40 @@ Source = Annotated[
     ),
 ]
 
+Claim = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLAIM",
+        help='At most so many escapes: "escape<=0.05@0.95" with 95 % confidence, "escape<=0.05" on average. Sets the '
+        "threshold where the validation part supports it, or is refused with what is missing; then checked on the "
+        "test part.",
+    ),
+]
+Review = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROMISE",
+        help='What is in doubt goes to a human: by "overkill<=0.05@0.95" at most 5 % of good parts fail unseen.',
+    ),
+]
+Cost = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COSTS",
+        help='The cheapest cuts at the line: "escape=500,overkill=4,review=1,line=0.01", costs in any currency, line '
+        "the share of defects there; review may be left out.",
+    ),
+]
+
+Unknown = Annotated[
+    float | None,
+    typer.Option(
+        metavar="ALPHA",
+        help="Tell objects that the network never learned, with this share of false alarms, such as 0.01: they never "
+        "pass, but go to review or, without --review, fail.",
+    ),
+]
+
 
 def train(
     source: Source = None,
@@ -67,6 +101,10 @@ def train(
             help="What must stay together: a column, 'folder', or a pattern like '(?P<group>.+)_\\d+'."
         ),
     ] = None,
+    claim: Claim = None,
+    review: Review = None,
+    cost: Cost = None,
+    unknown: Unknown = None,
     budget: Annotated[str | None, typer.Option(help="Time for training, such as 5m, 90s or 1h.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=0, help="Passes over the images, instead of a budget.")
@@ -87,6 +125,9 @@ def train(
     The images are split by group where groups are known, a head is fitted on frozen features, the network is
     fine-tuned, the validation part chooses the epoch and the threshold, the test part is measured once, and the
     exported file is run again over the whole test part: one changed decision and nothing is shipped.
+
+    Exit code 1 when --claim, --review or --unknown is refused, or the test part contradicts the claim; the model is
+    written all the same, and says so.
 
     Example: eyeline train photos/ --budget 5m --out runs/parts
     """
@@ -110,6 +151,10 @@ def train(
         "seed": seed,
         "max_bad": max_bad,
         "device": device,
+        "claim": claim,
+        "review": review,
+        "cost": cost,
+        "unknown": unknown,
     }
     with progress_bars() as progress:
         from eyeline.jobs import train as job  # after the first line is on the screen: torch takes seconds
@@ -120,14 +165,21 @@ def train(
 
             options["recipe"] = Recipe.read(recipe).to_dict()
         run = job(source, out=out, resume=resume, progress=progress, **options)
+    finish(run, json)
+
+
+def finish(run: Any, json: bool) -> None:
+    """Say how a run ended; exit code 1 when what was asked of the decisions is not kept."""
     if json:
         print_json(run.to_dict())
     else:
         print_summary(run)
+    if run.promises is not None and not run.promises.kept:
+        raise typer.Exit(1)
 
 
 def print_summary(run: Any) -> None:
-    """Three lines: how good, what it is worth, where it lies."""
+    """A few lines: how good, what it is worth, what is promised, where it lies."""
     test = run.evaluation
     print_line(
         f"Test: {test.images} images"
@@ -140,9 +192,31 @@ def print_summary(run: Any) -> None:
             f"Split: the same quick inspector scores AUROC {by['image']:.3f} by random split and {by['group']:.3f} "
             f"by group: a random split flatters by {by['image'] - by['group']:.3f}"
         )
-    else:
+    elif run.promises is None:
         print_line(f"Claim: {test.claim}")
+    if run.promises is not None:
+        print_promises(run.promises)
     print_line(f"Model: {run.model}   Report: {run.report}   ({run.seconds:.0f} s)")
+
+
+def print_promises(promises: Any) -> None:
+    """The claim, the review band and the line, a line each."""
+    if promises.text:
+        print_line(f"Claim: {promises.text}")
+    if promises.claim is not None and promises.claim.granted:
+        print_line(
+            f"Overkill of the claim: {promises.claim.overkill.interval_text(0.95)} of the validation part's good parts"
+        )
+    if promises.review is not None:
+        print_line(f"Review: {promises.review.text}")
+    if promises.reviewed is not None:
+        print_line(f"Review on these images: {promises.reviewed.text}")
+    if promises.unknown is not None:
+        print_line(f"Unknown: {promises.unknown.text}")
+    if promises.alarms is not None:
+        print_line(f"Unknown on these images: {promises.alarms.text}")
+    if promises.line is not None:
+        print_line(f"Line: {promises.line.text}")
 
 
 def numbers(option: str, text: str) -> list[float]:

@@ -7,33 +7,49 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eyeline.jobs.anatomy import describe_network
+    from eyeline.jobs.appraise import Appraised, appraise_model
     from eyeline.jobs.check import Check, check_images
+    from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
+    from eyeline.jobs.learning import Learned, learning_curve
+    from eyeline.jobs.monitor import Monitored, monitor_shift
     from eyeline.jobs.predict import find_images, predictions
     from eyeline.jobs.run import Run, TrainOptions, train
 
 # Imported when used: predicting must not pay for what only training needs.
 _MODULES = {
     "anatomy": ("describe_network",),
+    "appraise": ("Appraised", "appraise_model"),
     "check": ("Check", "check_images"),
+    "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
+    "learning": ("Learned", "learning_curve"),
+    "monitor": ("Monitored", "monitor_shift"),
     "predict": ("find_images", "predictions"),
     "run": ("Run", "TrainOptions", "train"),
 }
 
 __all__ = [
+    "Appraised",
     "Check",
+    "Detected",
     "Explained",
+    "Learned",
     "Measured",
+    "Monitored",
     "Run",
     "TrainOptions",
+    "appraise_model",
     "check_images",
     "describe_network",
+    "detection_by_size",
     "evaluate_model",
     "explain_images",
     "find_images",
+    "learning_curve",
+    "monitor_shift",
     "predictions",
     "train",
 ]

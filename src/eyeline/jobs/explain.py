@@ -124,6 +124,7 @@ def explain_images(
             classes=contract.classes,
             good=contract.good,
             threshold=contract.threshold.value,
+            high=contract.threshold.high,
             items=tuple(items),
             bias=contract.evidence.bias,
             placement=placement,

@@ -11,13 +11,28 @@ from numpy.typing import NDArray
 
 from eyeline.files import atomic_file
 from eyeline.images import ImageTable, PixelCache
+from eyeline.jobs.evaluate import STOPPED
 from eyeline.networks import Network
 from eyeline.progress import Progress
-from eyeline.runtime import Calibration, Threshold
-from eyeline.training import Normalization, predict_logits
-from eyeline.verdicts import Evaluation, choose_threshold, decide, defect_scores, evaluate, fit_temperature
-
-RULE = "balanced_accuracy"
+from eyeline.runtime import Calibration, Novelty, Threshold
+from eyeline.training import Normalization, embed_pixels, predict_logits
+from eyeline.verdicts import (
+    Choice,
+    Evaluation,
+    FeatureSpace,
+    Promises,
+    UnknownRule,
+    Wishes,
+    choose_cuts,
+    decide,
+    decisions,
+    defect_scores,
+    evaluate,
+    fit_space,
+    fit_temperature,
+    judge_promises,
+    unknown_rule,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +44,17 @@ class Judged:
     calibration: Calibration
     threshold: Threshold
     evaluation: Evaluation  # of the test part
+    promises: Promises | None  # None when nothing was asked for
+    space: FeatureSpace | None = None  # of the pooled features, where unknown objects are told
+    novelty: Novelty | None = None
+    distances: NDArray[np.float64] | None = None  # (N,)
+
+    @property
+    def unknown(self) -> NDArray[np.bool_] | None:
+        """Which images are of something unknown, ``(N,)``."""
+        if self.novelty is None or self.distances is None:
+            return None
+        return np.asarray(self.distances > self.novelty.threshold)
 
 
 def judge_images(
@@ -37,9 +63,10 @@ def judge_images(
     cache: PixelCache,
     splits: tuple[str, ...],
     normalize: Normalization,
+    wishes: Wishes,
     progress: Progress,
 ) -> Judged:
-    """Calibrate and choose the threshold on the validation part; measure on the test part."""
+    """Calibrate and choose the cuts on the validation part; measure, and check what was promised, on the test part."""
     usable, val, test = (
         np.flatnonzero(cache.usable).astype(np.int64),
         rows_of(splits, "val"),
@@ -52,17 +79,41 @@ def judge_images(
         logits[val], table.targets[val], groups=None if groups is None else groups[val]
     )
     probabilities = temperature.apply(logits)
-    cut = choose_threshold(defect_scores(probabilities[val], 0), table.is_defect[val], rule=RULE)
+    scores = defect_scores(probabilities, 0)
+    choice = choose_cuts(
+        scores[val], table.is_defect[val], wishes, groups=None if groups is None else groups[val]
+    )
+    space, distances, told = None, None, None
+    unknown: NDArray[np.bool_] | None = None
+    if wishes.unknown is not None:
+        space, distances = _measure_distances(net, table, cache, splits, normalize, progress)
+        told = unknown_rule(distances[val], wishes.unknown)
+        unknown = None if told.threshold is None else np.asarray(distances > told.threshold)
     progress("evaluating", 0, 1, "")
     evaluation = evaluate(
         probabilities[test],
         table.targets[test],
         classes=table.classes,
         good=table.good,
-        threshold=cut,
+        threshold=choice.low,
         groups=None if groups is None else groups[test],
         slices={name: [values[row] for row in test] for name, values in table.slices.items()},
+        unknown=None if unknown is None else unknown[test],
+        stopped="failed" if choice.high is None else STOPPED,
     )
+    promises = None
+    if wishes != Wishes():
+        promises = judge_promises(
+            choice,
+            evaluation,
+            scores[test],
+            table.is_defect[test],
+            groups=None if groups is None else groups[test],
+            rule=told,
+            unknown=None if unknown is None else unknown[test],
+        )
+        if promises.text:
+            evaluation = evaluation.model_copy(update={"claim": f"{promises.text} {evaluation.claim}"})
     return Judged(
         logits=logits,
         probabilities=probabilities,
@@ -75,8 +126,45 @@ def judge_images(
             ece_before=temperature.ece_before,
             ece_after=temperature.ece_after,
         ),
-        threshold=Threshold(value=cut, rule=RULE, part="validation", images=len(val)),
+        threshold=_threshold(choice, len(val)),
         evaluation=evaluation,
+        promises=promises,
+        space=None if unknown is None else space,
+        novelty=_novelty(told),
+        distances=distances,
+    )
+
+
+def _measure_distances(
+    net: Network,
+    table: ImageTable,
+    cache: PixelCache,
+    splits: tuple[str, ...],
+    normalize: Normalization,
+    progress: Progress,
+) -> tuple[FeatureSpace, NDArray[np.float64]]:
+    """The space of the training part's pooled features, and how far every image lies from it, ``(N,)``."""
+    usable, train = np.flatnonzero(cache.usable).astype(np.int64), rows_of(splits, "train")
+    features = np.zeros((len(table), net.head.in_features), np.float32)
+    features[usable] = embed_pixels(net, cache.pixels, usable, normalize, progress=progress)[0]
+    space = fit_space(features[train], table.targets[train])
+    return space, space.distances(features)
+
+
+def _novelty(told: UnknownRule | None) -> Novelty | None:
+    if told is None or told.threshold is None:
+        return None
+    return Novelty(threshold=told.threshold, alpha=told.alpha, images=told.images)
+
+
+def _threshold(choice: Choice, images: int) -> Threshold:
+    return Threshold(
+        value=choice.low,
+        review=None if choice.high is None else (choice.low, choice.high),
+        rule=choice.rule,
+        part="validation",
+        images=images,
+        guarantee=None if choice.claim is None else choice.claim.to_dict(),
     )
 
 
@@ -87,7 +175,9 @@ def write_predictions(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    called = decide(judged.probabilities, judged.threshold.value, 0)
+    low, high, unknown = judged.threshold.value, judged.threshold.high, judged.unknown
+    called = decide(judged.probabilities, low, 0, unknown=unknown)
+    decided = decisions(defect_scores(judged.probabilities, 0), low, high, unknown=unknown)
     usable = cache.usable
 
     def text(values: tuple[str, ...]) -> list[str]:
@@ -99,9 +189,7 @@ def write_predictions(
         "group": [None] * len(table) if table.groups is None else text(table.groups),
         "truth": list(table.labels),
         "label": [table.classes[k] if ok else None for k, ok in zip(called, usable, strict=True)],
-        "decision": [
-            ("pass" if k == 0 else "fail") if ok else None for k, ok in zip(called, usable, strict=True)
-        ],
+        "decision": [word if ok else None for word, ok in zip(decided, usable, strict=True)],
         "score": [
             float(s) if ok else None for s, ok in zip(1 - judged.probabilities[:, 0], usable, strict=True)
         ],
@@ -111,6 +199,8 @@ def write_predictions(
         columns[f"p_{name}"] = [
             float(p) if ok else None for p, ok in zip(judged.probabilities[:, number], usable, strict=True)
         ]
+    if unknown is not None:
+        columns["unknown"] = [bool(u) if ok else None for u, ok in zip(unknown, usable, strict=True)]
     with atomic_file(path) as file:
         pq.write_table(pa.table(columns), file)
 

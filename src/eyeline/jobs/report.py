@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from eyeline.runtime import Artifact
 
 BATCH = 8
+_RULES = {
+    "balanced_accuracy": "largest balanced accuracy",
+    "claim": "the highest that keeps the claim",
+    "cost": "least expected cost at the line",
+    "cost within the claim": "least expected cost at the line, within the claim",
+}
 
 
 def report_run(
@@ -53,7 +59,9 @@ def report_run(
         probabilities=judged.probabilities[rows],
         pixels=lambda row: np.asarray(cache.pixels[row]),
         evidence=_evidence(artifact, cache, rows, progress) if contract.evidence.exact else None,
-        threshold_note=f"largest balanced accuracy on {val:,} validation images",
+        promises=judged.promises,
+        unknown=None if judged.unknown is None else judged.unknown[rows],
+        threshold_note=f"{_RULES[judged.threshold.rule]}, on {val:,} validation images",
         calibration_note=judged.calibration.reason,
         findings=tuple(record.get("findings", ())),
         protocols=tuple(

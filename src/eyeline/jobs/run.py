@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +24,24 @@ from eyeline.images import (
     split_images,
 )
 from eyeline.jobs.check import second_opinion
-from eyeline.jobs.evaluate import FRACTIONS
+from eyeline.jobs.evaluate import FRACTIONS, figures_dict
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
-from eyeline.jobs.judged import Judged, judge_images, rows_of, write_predictions
+from eyeline.jobs.judged import judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
-from eyeline.networks import Network, NetworkInfo, create_network, network_info
+from eyeline.jobs.ship import ship_run
+from eyeline.networks import Network, create_network, network_info
 from eyeline.progress import Progress, silent
-from eyeline.runtime import Data, Licences
-from eyeline.shipping import Reference, export_artifact
 from eyeline.training import (
     Examples,
-    Fit,
     Normalization,
     Recipe,
     embed_pixels,
     fit,
     freeze_batch_norm,
 )
-from eyeline.verdicts import Evaluation
-
-if TYPE_CHECKING:
-    from eyeline.runtime import Artifact
+from eyeline.verdicts import Evaluation, Promises, Wishes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +64,10 @@ class TrainOptions:
     seed: int = 0
     max_bad: float = 0.01
     device: str = "auto"
+    claim: str | None = None  # such as "escape<=0.05@0.95": sets the threshold, or is refused
+    review: str | None = None  # such as "overkill<=0.05@0.95": doubtful images go to a human
+    cost: str | None = None  # such as "escape=500,overkill=4,review=1,line=0.01"
+    unknown: float | None = None  # share of false alarms, such as 0.01, at which unknown objects are told
     recipe: dict[str, Any] = field(default_factory=dict)
 
 
@@ -84,6 +83,7 @@ class Run:
     seconds: float
     network: str
     notes: tuple[str, ...]
+    promises: Promises | None = None  # what was asked of the decisions, and what became of it
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of ``eyeline train --json``."""
@@ -93,7 +93,7 @@ class Run:
             "report": str(self.report),
             "seconds": round(self.seconds, 1),
             "network": self.network,
-            "test": self.evaluation.to_dict(),
+            "test": figures_dict(self.evaluation, self.promises),
             "protocols": [protocol.to_dict() for protocol in self.protocols],
             "notes": list(self.notes),
         }
@@ -139,6 +139,7 @@ def train(
     recipe = Recipe.from_dict(wish.recipe)
     if wish.epochs is not None:
         recipe = recipe.replace(epochs=wish.epochs)
+    wishes = Wishes.parse(wish.claim, wish.review, wish.cost, wish.unknown)
     info = network_info(wish.network)
     device = choose_device(wish.device)
 
@@ -157,6 +158,11 @@ def train(
         image_size=decode.image_size,
         weights=weights,
     )
+    if wishes.unknown is not None and not net.gap_head:
+        raise EyelineError(
+            f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",
+            code="bad_option",
+        )
     if resume is None:
         folder = create_run(out, table.name)
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
@@ -204,17 +210,17 @@ def train(
         resume=resume is not None,
         progress=progress,
     )
-    judged = judge_images(fitted.network, table, cache, splits, normalize, progress)
+    judged = judge_images(fitted.network, table, cache, splits, normalize, wishes, progress)
     record |= {
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
         "training_seconds": round(fitted.seconds, 1),
         "notes": list(fitted.notes),
-        "test": judged.evaluation.to_dict(),
+        "test": figures_dict(judged.evaluation, judged.promises),
     }
     write_record(folder, record)
     write_predictions(folder / "predictions.parquet", table, cache, splits, judged)
-    artifact = _ship(folder, fitted, table, cache, splits, decode, info, judged, record, progress)
+    artifact = ship_run(folder, fitted, table, cache, splits, decode, info, judged, record, progress)
 
     from eyeline.jobs.report import report_run
 
@@ -229,6 +235,7 @@ def train(
         model=folder / "model.onnx",
         report=report,
         evaluation=judged.evaluation,
+        promises=judged.promises,
         protocols=protocols,
         seconds=time.monotonic() - started,
         network=wish.network,
@@ -326,61 +333,3 @@ def _prepare(
 def _record_findings(record: dict[str, Any], table: ImageTable, findings: list[Finding]) -> None:
     names = display_names(table.paths)
     record["findings"] = [finding.to_dict(names) for finding in rank_findings(findings)]
-
-
-def _ship(
-    folder: Path,
-    fitted: Fit,
-    table: ImageTable,
-    cache: PixelCache,
-    splits: tuple[str, ...],
-    decode: DecodeOptions,
-    info: NetworkInfo,
-    judged: Judged,
-    record: dict[str, Any],
-    progress: Progress,
-) -> Artifact:
-    """Export, and prove on the whole test part."""
-    test = rows_of(splits, "test")
-    names = display_names(table.paths)
-    stats = Normalization(info.mean, info.std).for_channels(decode.channels)
-    return export_artifact(
-        fitted.network.cpu(),
-        folder / "model.onnx",
-        network=info.name,
-        classes=table.classes,
-        good=table.good,
-        decode=decode,
-        mean=stats.mean,
-        std=stats.std,
-        threshold=judged.threshold,
-        reference=Reference(
-            pixels=cache.pixels,
-            rows=test,
-            logits=judged.logits[test],
-            probabilities=judged.probabilities[test],
-            names=[names[row] for row in test],
-            labels=[table.labels[row] for row in test],
-        ),
-        test=judged.evaluation.to_dict(),
-        data=Data(
-            name=table.name,
-            fingerprint=record["fingerprint"],
-            images={part: splits.count(part) for part in ("train", "val", "test")},
-            groups=None if table.groups is None else len(set(table.groups)),
-            group_source=table.group_source,
-        ),
-        calibration=judged.calibration,
-        recipe=record["recipe"] | {"steps": fitted.plan.steps, "best_epoch": fitted.best_epoch},
-        seeds={"run": record["options"]["seed"], "split": record["options"]["seed"]},
-        licences=Licences(data=table.licence, weights=_weights_licence(record["weights"])),
-        progress=progress,
-    )
-
-
-def _weights_licence(weights: str | None) -> str:
-    if weights is None:
-        return "trained from scratch"
-    if weights == "imagenet":
-        return "started from published ImageNet weights (Apache-2.0); ImageNet's own terms are non-commercial"
-    return f"started from {Path(weights).name}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eyeline.reports.appraise import AppraisalData, write_appraisal
     from eyeline.reports.check import CheckData, Comparison, Proposal, Suspect, write_check
     from eyeline.reports.data import (
         EvidenceMaps,
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
         ReportData,
         ShippedModel,
     )
+    from eyeline.reports.detection import DetectionData, write_detection
     from eyeline.reports.embed import png_bytes
     from eyeline.reports.explain import explain_scale, write_explain
+    from eyeline.reports.learning import LearningData, write_learning
+    from eyeline.reports.monitor import MonitorData, write_monitor
     from eyeline.reports.overlay import (
         Placement,
         SignedEvidence,
@@ -29,20 +33,28 @@ if TYPE_CHECKING:
     from eyeline.reports.report import write_report
 
 _MODULES = {
+    "appraise": ("AppraisalData", "write_appraisal"),
     "check": ("CheckData", "Comparison", "Proposal", "Suspect", "write_check"),
     "data": ("EvidenceMaps", "ExplainData", "ExplainItem", "Protocol", "ReportData", "ShippedModel"),
+    "detection": ("DetectionData", "write_detection"),
     "embed": ("png_bytes",),
     "explain": ("explain_scale", "write_explain"),
+    "learning": ("LearningData", "write_learning"),
+    "monitor": ("MonitorData", "write_monitor"),
     "overlay": ("Placement", "SignedEvidence", "draw_overlay", "evidence_scale", "signed_evidence"),
     "report": ("write_report",),
 }
 
 __all__ = [
+    "AppraisalData",
     "CheckData",
     "Comparison",
+    "DetectionData",
     "EvidenceMaps",
     "ExplainData",
     "ExplainItem",
+    "LearningData",
+    "MonitorData",
     "Placement",
     "Proposal",
     "Protocol",
@@ -55,8 +67,12 @@ __all__ = [
     "explain_scale",
     "png_bytes",
     "signed_evidence",
+    "write_appraisal",
     "write_check",
+    "write_detection",
     "write_explain",
+    "write_learning",
+    "write_monitor",
     "write_report",
 ]
 

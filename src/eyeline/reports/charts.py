@@ -185,8 +185,17 @@ def axis_labels(axis: tuple[float, float], *, shares: bool) -> Markup:
     return Markup(f'<svg class="ticks" width="100%" height="18" aria-hidden="true">{"".join(parts)}</svg>')
 
 
-def score_histogram(scores: Scores, is_defect: Truth, threshold: float, names: tuple[str, str]) -> Markup:
+def score_histogram(
+    scores: Scores,
+    is_defect: Truth,
+    threshold: float,
+    names: tuple[str, str],
+    *,
+    high: float | None = None,
+) -> Markup:
     """Defects upwards, good parts downwards; what is decided wrongly at the threshold stands out.
+
+    The review band from the threshold to `high` is shaded.
 
     The bars are there twice, pale and strong; the strong ones are cut at the threshold, which is all that has to
     move with the slider.
@@ -205,7 +214,13 @@ def score_histogram(scores: Scores, is_defect: Truth, threshold: float, names: t
                     f'<rect x="{100 * i / bins:.4g}%" y="{y:.2f}%" width="{92 / bins:.3g}%" height="{tall:.2f}%"/>'
                 )
     cut = f"{100 * min(max(threshold, 0), 1):.3f}%"
+    shade, told = "", ""
+    if high is not None:
+        wide = 100 * (min(high, 1) - max(threshold, 0))
+        shade = f'<rect class="doubt" x="{cut}" y="0" width="{max(wide, 0):.3f}%" height="100%"/>'
+        told = f"; from there to {decimal(high)} a human looks"
     parts = [
+        shade,
         f'<defs><clipPath id="passed"><rect id="passed-box" x="0" y="0" width="{cut}" height="100%"/></clipPath>'
         f'<clipPath id="failed"><rect id="failed-box" x="{cut}" y="0" width="100%" height="100%"/></clipPath></defs>',
         f'<g class="d pale">{"".join(bars["d"])}</g><g class="g pale">{"".join(bars["g"])}</g>',
@@ -220,7 +235,7 @@ def score_histogram(scores: Scores, is_defect: Truth, threshold: float, names: t
         parts,
         'width="100%" height="240"',
         "Defect scores by class",
-        f"{names[1]} above the line, {names[0]} below it; the threshold is {decimal(threshold)}.",
+        f"{names[1]} above the line, {names[0]} below it; the threshold is {decimal(threshold)}{told}.",
         "histogram",
     )
 

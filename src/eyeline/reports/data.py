@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eyeline.errors import EyelineError
 from eyeline.images import ImageTable
 from eyeline.reports.overlay import Placement
-from eyeline.verdicts import Evaluation
+from eyeline.verdicts import Evaluation, Promises
 
 Pixels = NDArray[np.uint8]
 
@@ -90,6 +90,10 @@ class ReportData:
     pixels: Callable[[int], Pixels]
     """The picture of a row of `table`, uint8 ``(H, W, C)``: what the network saw, or the original."""
     evidence: EvidenceMaps | None = None
+    promises: Promises | None = None
+    """What was asked of the decisions, and what became of it: it leads the page."""
+    unknown: NDArray[np.bool_] | None = None
+    """``(N,)`` which judged images were taken for something unknown and so did not pass."""
     threshold_note: str = ""
     """How the threshold was chosen: ``largest balanced accuracy on 394 validation images``."""
     calibration_note: str = ""
@@ -114,6 +118,12 @@ class ReportData:
     commands: tuple[tuple[str, str], ...] = ()
     """What to do next: ``("Judge new images", "eyeline predict model.onnx photos/")``."""
 
+    @property
+    def high(self) -> float | None:
+        """From this score on images fail; below it and from the threshold on they go to review. None without review."""
+        review = None if self.promises is None else self.promises.review
+        return None if review is None else review.high
+
     def __post_init__(self) -> None:
         n, k = len(self.rows), len(self.table.classes)
         if self.probabilities.shape != (n, k):
@@ -135,7 +145,7 @@ class ExplainItem:
     """uint8 ``(H, W, C)``; None when the image could not be read."""
     label: str = ""
     decision: str = ""
-    """``pass`` or ``fail``."""
+    """``pass``, ``review`` or ``fail``."""
     score: float = 0.0
     """Defect score, 1 - p[good]."""
     probabilities: Mapping[str, float] = field(default_factory=dict)
@@ -157,6 +167,8 @@ class ExplainData:
     good: str
     threshold: float
     items: tuple[ExplainItem, ...]
+    high: float | None = None
+    """Where images fail, when those from `threshold` to below go to review."""
     bias: tuple[float, ...] = ()
     """Of the last layer, one a class: evidence sum plus bias is the logit. Empty when unknown."""
     placement: Placement | None = None

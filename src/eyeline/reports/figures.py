@@ -43,7 +43,10 @@ class Judged:
         self.targets: NDArray[np.int64] = data.table.targets[data.rows]
         self.is_defect: NDArray[np.bool_] = self.targets != self.good
         self.scores = defect_scores(data.probabilities, self.good)
-        self.fails: NDArray[np.bool_] = self.scores >= e.threshold
+        # With a review band: does not pass.
+        self.unknown = np.zeros(len(self.scores), dtype=bool) if data.unknown is None else data.unknown
+        self.fails: NDArray[np.bool_] = (self.scores >= e.threshold) | self.unknown
+        self.verb = "failed" if data.high is None else "failed or went to review"
         self.groups = None if data.table.groups is None else np.asarray(data.table.groups)[data.rows]
         self.escapes = int((self.is_defect & ~self.fails).sum())
         self.overkills = int((~self.is_defect & self.fails).sum())
@@ -65,14 +68,20 @@ class Judged:
 
 
 def headline(data: ReportData, judged: Judged) -> Context:
-    """What happened, in one sentence, and the claim that the data supports."""
+    """What is claimed or else what happened, in one sentence, and the figures behind it."""
     caught = judged.defects - judged.escapes
     parts = []
     if judged.defects:
         parts.append(f"{caught:,} of {counted(judged.defects, 'defect')} caught")
     if judged.goods:
-        parts.append(f"{judged.overkills:,} of {counted(judged.goods, 'good part')} failed")
-    return {"sentence": ", ".join(parts) + ".", "claim": data.evaluation.claim}
+        parts.append(f"{judged.overkills:,} of {counted(judged.goods, 'good part')} {judged.verb}")
+    seen, claim = ", ".join(parts) + ".", data.evaluation.claim
+    if data.promises is None or not data.promises.text:
+        return {"sentence": seen, "claim": claim}
+    return {
+        "sentence": data.promises.text,
+        "claim": f"{seen} {claim.removeprefix(data.promises.text).lstrip()}",
+    }
 
 
 def key_figures(data: ReportData, judged: Judged) -> Context:
@@ -80,7 +89,7 @@ def key_figures(data: ReportData, judged: Judged) -> Context:
     e = data.evaluation
     both = (
         ("escape", "Escape rate", e.escape_rate, judged.is_defect, "defect", "passed"),
-        ("overkill", "Overkill rate", e.overkill_rate, ~judged.is_defect, "good part", "failed"),
+        ("overkill", "Overkill rate", e.overkill_rate, ~judged.is_defect, "good part", judged.verb),
     )
     top = _ceiling(rate.high if rate.high is not None else rate.value for _, _, rate, *_ in both)
     heroes = [
@@ -112,6 +121,7 @@ def key_figures(data: ReportData, judged: Judged) -> Context:
         "lower_axis": charts.axis_labels((0.0, ceiling), shares=False),
         "confidence": f"{100 * e.confidence:g}",
         "threshold": decimal(e.threshold),
+        "high": None if data.high is None else decimal(data.high),
         "threshold_note": data.threshold_note,
         "calibration_note": data.calibration_note,
     }
@@ -153,7 +163,9 @@ def explorer(data: ReportData, judged: Judged) -> Context:
     if len(middles) > _CURVE_POINTS:
         middles = middles[np.linspace(0, len(middles) - 1, _CURVE_POINTS).round().astype(int)]
     cuts = np.unique(np.concatenate([[0.0], middles, [threshold], [1.0]]))
-    defects, goods = np.sort(judged.scores[judged.is_defect]), np.sort(judged.scores[~judged.is_defect])
+    # What is unknown passes at no threshold.
+    scores = np.where(judged.unknown, np.inf, judged.scores)
+    defects, goods = np.sort(scores[judged.is_defect]), np.sort(scores[~judged.is_defect])
     escapes = np.searchsorted(defects, cuts, side="left")
     overkills = len(goods) - np.searchsorted(goods, cuts, side="left")
     good = data.evaluation.good
@@ -168,7 +180,11 @@ def explorer(data: ReportData, judged: Judged) -> Context:
             "chosen": int(np.flatnonzero(cuts == threshold)[0]),
         },
         "histogram": charts.score_histogram(
-            judged.scores, judged.is_defect, threshold, (good, others[0] if len(others) == 1 else "defects")
+            judged.scores,
+            judged.is_defect,
+            threshold,
+            (good, others[0] if len(others) == 1 else "defects"),
+            high=data.high,
         ),
         "threshold": decimal(threshold),
         "value": f"{threshold:.6f}",

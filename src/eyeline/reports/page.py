@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 
 def write_page(
-    path: str | Path, template: str, context: Mapping[str, Any], *, script: str | None = None
+    path: str | Path,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    script: str | None = None,
+    sheet: str | None = None,
 ) -> Path:
-    """Render `template` and write it whole or not at all; `script` names a template's own script file.
+    """Render `template` and write it whole or not at all; `script` and `sheet` name its own script and style files.
 
     Style and script are part of the page, pictures are data URIs, and a content security policy forbids
     everything else: the page loads nothing, and no text in it can become a script.
@@ -31,13 +36,10 @@ def write_page(
     EyelineError : Jinja2 is not installed (``code="missing_package"``), or the file cannot be written.
     """
     code = _asset("page.js") + (_asset(script) if script else "")
+    style = _asset("page.css") + (_asset(sheet) if sheet else "")
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    html = (
-        environment()
-        .get_template(template)
-        .render(context, style=_asset("page.css"), script=code, policy=policy)
-    )
+    html = environment().get_template(template).render(context, style=style, script=code, policy=policy)
     write_atomically(path, html)
     return Path(path)
 

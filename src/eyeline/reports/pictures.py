@@ -124,13 +124,13 @@ def _examples(data: ReportData) -> list[Context]:
 def mistakes(data: ReportData, judged: Judged) -> Context:
     """Escapes, overkills and mixed-up defects, worst first, and some right calls for comparison."""
     e = data.evaluation
-    called = decide(data.probabilities, e.threshold, judged.good)
+    called = decide(data.probabilities, e.threshold, judged.good, unknown=judged.unknown)
     s, d, fails = judged.scores, judged.is_defect, judged.fails
     mixed = d & fails & (called != judged.targets)
     cards = _Cards(data, judged, called)
     sections = [
         ("escape", "Escapes", "defect", "passed", d & ~fails, s),
-        ("overkill", "Overkill", "good part", "failed", ~d & fails, -s),
+        ("overkill", "Overkill", "good part", judged.verb, ~d & fails, -s),
         ("mixed", "Mixed-up defects", "defect", "failed under another name", mixed, -s),
     ]
     kinds = []

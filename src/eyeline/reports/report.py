@@ -9,6 +9,7 @@ from typing import Any
 from eyeline.reports import charts, figures, pictures
 from eyeline.reports.data import ReportData
 from eyeline.reports.page import write_page
+from eyeline.reports.promises import promises
 from eyeline.reports.text import counted, duration, file_size, flattened, power_of_ten
 
 
@@ -26,6 +27,7 @@ def write_report(path: str | Path, data: ReportData) -> Path:
         "facts": _facts(data),
         "figures": figures.key_figures(data, judged),
         "explorer": figures.explorer(data, judged),
+        "promises": promises(data, judged),
         "data": pictures.data_section(data),
         "findings": data.findings,
         "protocols": figures.protocols(data),

@@ -117,6 +117,7 @@ def _check_agreement(graph: Graph, contract: Contract) -> None:
         "channels": (graph.channels, contract.decode.channels),
         "opset": (graph.opset, contract.opset),
         "evidence output": (graph.evidence, contract.evidence.exact),
+        "novelty output": (graph.novelty, contract.novelty is not None),
     }
     for name, (found, promised) in pairs.items():
         if found != promised:

@@ -27,6 +27,7 @@ from pydantic import (
 
 from eyeline.errors import EyelineError, ImageError
 from eyeline.images import DecodeOptions, decode_image
+from eyeline.verdicts import Decision
 
 SCHEMA_VERSION = 1
 
@@ -60,15 +61,37 @@ class Part(BaseModel):
 
 
 class Threshold(Part):
-    """An image fails when its defect score ``1 - probabilities[good]`` is at least `value`."""
+    """An image passes when its defect score ``1 - probabilities[good]`` is below `value`; else it fails.
+
+    With a band `review`, scores from its first number (which is `value`) to below its second go to a human, and only
+    those from the second on fail. So whoever knows nothing of bands lets nothing pass that should be looked at.
+    """
 
     value: float
+    review: tuple[float, float] | None = Field(
+        default=None,
+        description="From `value` to below the second number a human decides; from there on it fails.",
+    )
     rule: str = Field(description="How it was chosen, such as balanced_accuracy.")
     part: str = Field(description="The images it was chosen on, such as validation; never the test part.")
     images: int | None = Field(default=None, ge=0, description="How many those were.")
     guarantee: dict[str, JsonValue] | None = Field(
-        default=None, description="A statistical guarantee that the rule gives, when it gives one."
+        default=None,
+        description="The promise that was asked for: granted, with its bound, or refused, with what is missing.",
     )
+
+    @property
+    def high(self) -> float | None:
+        """From this defect score on an image fails, when those from `value` to below go to review."""
+        return None if self.review is None else self.review[1]
+
+    @model_validator(mode="after")
+    def _band_begins_at_value(self) -> Threshold:
+        if self.review is not None and not self.review[0] == self.value < self.review[1]:
+            raise ValueError(
+                f"the review band {list(self.review)} must begin at the threshold {self.value} and end above"
+            )
+        return self
 
 
 class Calibration(Part):
@@ -94,6 +117,19 @@ class Evidence(Part):
     offset: tuple[float, float] | None = Field(
         default=None, description="Place of the first cell's centre, in input pixels; 0 is the first pixel's."
     )
+
+
+class Novelty(Part):
+    """An image whose output ``novelty`` is above `threshold` is of something the network never learned: unknown.
+
+    It then does not pass: it goes to review where there is a band, else it fails.
+    """
+
+    threshold: float
+    alpha: float = Field(
+        gt=0, lt=1, description="False alarms: at most this share of images like the calibration ones."
+    )
+    images: int = Field(ge=1, description="Images it was calibrated on, never of the test part.")
 
 
 class Data(Part):
@@ -127,7 +163,7 @@ class GoldenImage(Part):
     png: str = Field(repr=False, description="Base64 of a PNG of the decoded and resized pixels.")
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
-    decision: Literal["pass", "fail"]
+    decision: Decision
 
     def pixels(self, channels: int) -> NDArray[np.uint8]:
         """The network's input, uint8 ``(H, W, channels)``; EyelineError ``bad_contract`` when it is none."""
@@ -168,6 +204,7 @@ class Contract(Part):
     threshold: Threshold
     calibration: Calibration = Field(default_factory=Calibration)
     evidence: Evidence
+    novelty: Novelty | None = Field(default=None, description="None: there is no output named novelty.")
     test: dict[str, JsonValue] = Field(description="Figures on the test part with their intervals.")
     data: Data
     recipe: dict[str, JsonValue] = Field(default={}, description="How it was trained.")

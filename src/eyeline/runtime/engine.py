@@ -31,6 +31,7 @@ class Outputs:
     probabilities: NDArray[np.float32]  # (N, K), calibrated
     logits: NDArray[np.float32]  # (N, K)
     evidence: NDArray[np.float32] | None  # (N, K, h, w)
+    novelty: NDArray[np.float32] | None = None  # (N,), distance to what was learned from
 
 
 class Engine:
@@ -89,8 +90,8 @@ class Engine:
             )
         parts = [self._run(np.ascontiguousarray(part)) for part in in_buckets(pixels)]
         whole = {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
-        _check_answers(whole["probabilities"], whole["logits"])
-        return Outputs(whole["probabilities"], whole["logits"], whole.get("evidence"))
+        _check_answers(whole["probabilities"], whole["logits"], whole.get("novelty"))
+        return Outputs(whole["probabilities"], whole["logits"], whole.get("evidence"), whole.get("novelty"))
 
     def _run(self, pixels: NDArray[np.uint8]) -> dict[str, Any]:
         try:
@@ -109,8 +110,11 @@ def in_buckets(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return parts
 
 
-def _check_answers(probabilities: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+def _check_answers(
+    probabilities: NDArray[np.float32], logits: NDArray[np.float32], novelty: NDArray[np.float32] | None
+) -> None:
     finite = np.isfinite(logits).all() and np.isfinite(probabilities).all()
+    finite &= novelty is None or np.isfinite(novelty).all()
     if not finite or probabilities.min() < 0 or np.abs(probabilities.sum(axis=1) - 1).max() > 1e-3:
         raise EyelineError("the network answers with values that are not probabilities", code="bad_answer")
 

@@ -152,6 +152,7 @@ class Graph:
     channels: int
     classes: int
     evidence: bool
+    novelty: bool
     metadata: dict[str, str]
 
 
@@ -172,7 +173,7 @@ def read_graph(data: bytes) -> Graph:
     weights = sum(_check_tensor(tensor) for tensor in graph["initializer"])
     weights += _check_nodes(graph)
     image_size, channels = _check_input(graph)
-    classes, evidence = _check_outputs(graph)
+    classes, extra = _check_outputs(graph)
     return Graph(
         opset=opset,
         nodes=len(graph["node"]),
@@ -180,7 +181,8 @@ def read_graph(data: bytes) -> Graph:
         image_size=image_size,
         channels=channels,
         classes=classes,
-        evidence=evidence,
+        evidence="evidence" in extra,
+        novelty="novelty" in extra,
         metadata=_metadata(model),
     )
 
@@ -285,27 +287,34 @@ def _check_input(graph: dict[str, Any]) -> tuple[tuple[int, int], int]:
     return (height, width), channels
 
 
-def _check_outputs(graph: dict[str, Any]) -> tuple[int, bool]:
+_OUTPUTS = ("probabilities", "logits", "evidence", "novelty")  # the last one never without the third
+_SHAPES = {"evidence": "(N, K, h, w)", "novelty": "(N)"}
+
+
+def _check_outputs(graph: dict[str, Any]) -> tuple[int, list[str]]:
+    """How many classes, and the names of the outputs."""
     found = {value.get("name", ""): _tensor_type(value) for value in graph["output"]}
-    if list(found) not in (["probabilities", "logits"], ["probabilities", "logits", "evidence"]):
+    if not 2 <= len(found) <= len(_OUTPUTS) or tuple(found) != _OUTPUTS[: len(found)]:
         raise EyelineError(
-            f"outputs {', '.join(found) or 'missing'}; allowed: probabilities, logits and evidence",
+            f"outputs {', '.join(found) or 'missing'}; allowed: probabilities, logits, evidence and novelty",
             code="bad_output",
         )
     classes = found["probabilities"][1][-1:]
     for name, (element, shape) in found.items():
-        rank = 4 if name == "evidence" else 2
-        if element != _FLOAT or len(shape) != rank or shape[0] is not None or shape[1:2] != classes:
+        wanted = _SHAPES.get(name, "(N, K)")
+        rank = wanted.count(",") + 1
+        same = rank == 1 or shape[1:2] == classes
+        if element != _FLOAT or len(shape) != rank or shape[0] is not None or not same:
             raise EyelineError(
                 f"the output {name} has element type {element} and shape {_words(shape)}; "
-                f"allowed: float32 {'(N, K, h, w)' if rank == 4 else '(N, K)'} with the same K",
+                f"allowed: float32 {wanted} with the same K",
                 code="bad_output",
             )
     if not classes or classes[0] is None or classes[0] < 2:
         raise EyelineError(
             f"{classes[0] if classes else 0} classes; at least 2 are needed", code="bad_output"
         )
-    return classes[0], "evidence" in found
+    return classes[0], list(found)
 
 
 def _tensor_type(value: dict[str, Any]) -> tuple[int, list[int | None]]:

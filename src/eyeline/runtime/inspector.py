@@ -19,7 +19,7 @@ from eyeline.runtime.contract import Contract, GoldenImage
 from eyeline.runtime.engine import Engine, Outputs
 from eyeline.runtime.tiles import merge_tiles
 from eyeline.runtime.verdict import Verdict
-from eyeline.verdicts import decide, defect_scores
+from eyeline.verdicts import Decision, decide, decisions, defect_scores
 
 Source = str | Path | bytes | NDArray[Any]
 Prepared = NDArray[np.uint8] | Tiles | Verdict  # the last one says why a picture cannot be prepared
@@ -120,8 +120,9 @@ class Inspector:
         """Run golden images: the largest difference of a probability, and how many decisions changed."""
         contract, difference, changed = self.contract, 0.0, 0
         for image in golden:
-            found = self.engine.run(image.pixels(contract.decode.channels)[None]).probabilities
-            difference = max(difference, float(np.abs(found[0] - np.array(image.probabilities)).max()))
+            found = self.engine.run(image.pixels(contract.decode.channels)[None])
+            off = np.abs(found.probabilities[0] - np.array(image.probabilities)).max()
+            difference = max(difference, float(off))
             changed += self._decisions(found)[0][1] != image.decision
         return difference, changed
 
@@ -182,9 +183,12 @@ class Inspector:
             if len(images) > 1:  # find out which of them it is
                 return [self._judge([image])[0] for image in images]
             return [Verdict(path=images[0][0], error=one_line(f"{error.code}: {error.message}"))]
-        scores = defect_scores(outputs.probabilities, self.contract.good_index)
+        scores, unknown = (
+            defect_scores(outputs.probabilities, self.contract.good_index),
+            self._unknown(outputs),
+        )
         verdicts = []
-        for i, (label, decision) in enumerate(self._decisions(outputs.probabilities)):
+        for i, (label, decision) in enumerate(self._decisions(outputs)):
             verdicts.append(
                 Verdict(
                     path=images[i][0],
@@ -196,14 +200,22 @@ class Inspector:
                     score=float(scores[i]),
                     logits=outputs.logits[i],
                     evidence=None if outputs.evidence is None else outputs.evidence[i],
+                    novelty=None if outputs.novelty is None else float(outputs.novelty[i]),
+                    unknown=None if unknown is None else bool(unknown[i]),
                 )
             )
         return verdicts
 
-    def _decisions(self, probabilities: NDArray[np.float32]) -> list[tuple[str, Any]]:
-        good = self.contract.good_index
-        called = decide(probabilities, self.contract.threshold.value, good)
-        return [(self.contract.classes[k], "pass" if k == good else "fail") for k in called]
+    def _decisions(self, outputs: Outputs) -> list[tuple[str, Decision]]:
+        threshold, good, p = self.contract.threshold, self.contract.good_index, outputs.probabilities
+        unknown = self._unknown(outputs)
+        called = decide(p, threshold.value, good, unknown=unknown)
+        decided = decisions(defect_scores(p, good), threshold.value, threshold.high, unknown=unknown)
+        return [(self.contract.classes[k], word) for k, word in zip(called, decided, strict=True)]
+
+    def _unknown(self, outputs: Outputs) -> NDArray[np.bool_] | None:
+        rule = self.contract.novelty
+        return None if rule is None or outputs.novelty is None else outputs.novelty > rule.threshold
 
 
 def _name(source: Source) -> str | None:

@@ -30,6 +30,7 @@ def write_verdicts(
     classes: Sequence[str],
     format: str | None = None,
     tiled: bool = False,
+    unknown: bool = False,
 ) -> int:
     """Write a row a verdict and return how many were written.
 
@@ -41,16 +42,18 @@ def write_verdicts(
     format : ``csv``, ``jsonl`` or ``parquet``; None goes by the ending of the path, else CSV.
     tiled : the verdicts come from tiles: a column ``tile`` names the box that decided (``left top right bottom`` in
         CSV) and ``tiles`` how many there were. JSON Lines go by the verdict.
+    unknown : the artifact tells unknown objects: columns ``unknown`` and ``novelty``.
 
     Raises
     ------
     EyelineError : ``bad_option`` for the format, ``write_failed``.
     """
     write = FORMATS[format_of(target, format)]
+    extra = [*(("unknown", "novelty") if unknown else ()), *(("tile", "tiles") if tiled else ())]
     if isinstance(target, str | Path):
         with atomic_file(target) as file:
-            return write(verdicts, file, classes, tiled)
-    return write(verdicts, target, classes, tiled)
+            return write(verdicts, file, classes, extra)
+    return write(verdicts, target, classes, extra)
 
 
 def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
@@ -65,7 +68,9 @@ def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
     return format
 
 
-def _write_csv(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
+def _write_csv(
+    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+) -> int:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")  # RFC 4180
 
@@ -76,18 +81,20 @@ def _write_csv(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[st
         buffer.seek(0)
         buffer.truncate()
 
-    places = ["tile", "tiles"] if tiled else []
-    put(["path", "label", "decision", "score", *(f"p_{name}" for name in classes), *places, "error"])
+    put(["path", "label", "decision", "score", *(f"p_{name}" for name in classes), *extra, "error"])
     count = 0
     for verdict in verdicts:
         chances = [verdict.probabilities.get(name) for name in classes]
-        place = [" ".join(map(str, verdict.tile or ())), verdict.tiles] if tiled else []
-        put([verdict.path, verdict.label, verdict.decision, verdict.score, *chances, *place, verdict.error])
+        more = verdict.to_dict() | {"tile": " ".join(map(str, verdict.tile or ()))}
+        known = [more.get(name) for name in extra]
+        put([verdict.path, verdict.label, verdict.decision, verdict.score, *chances, *known, verdict.error])
         count += 1
     return count
 
 
-def _write_jsonl(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
+def _write_jsonl(
+    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+) -> int:
     count = 0
     for verdict in verdicts:
         file.write(json.dumps(verdict.to_dict(), allow_nan=False).encode() + b"\n")
@@ -96,7 +103,9 @@ def _write_jsonl(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[
     return count
 
 
-def _write_parquet(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], tiled: bool) -> int:
+def _write_parquet(
+    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -104,8 +113,13 @@ def _write_parquet(verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequenc
     chances = pa.struct([(_text(name), pa.float64()) for name in classes])
     text = pa.string()
     columns = list(zip(Verdict().to_dict(), (text, text, text, pa.float64(), chances, text), strict=True))
-    if tiled:
-        columns += [("tile", pa.list_(pa.int32())), ("tiles", pa.int32())]
+    kinds = {
+        "unknown": pa.bool_(),
+        "novelty": pa.float64(),
+        "tile": pa.list_(pa.int32()),
+        "tiles": pa.int32(),
+    }
+    columns += [(name, kinds[name]) for name in extra]
     schema = pa.schema(columns)
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
@@ -139,7 +153,7 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-FORMATS: dict[str, Callable[[Iterable[Verdict], BinaryIO, Sequence[str], bool], int]] = {
+FORMATS: dict[str, Callable[[Iterable[Verdict], BinaryIO, Sequence[str], Sequence[str]], int]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

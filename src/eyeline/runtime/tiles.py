@@ -10,17 +10,18 @@ from eyeline.runtime.verdict import Verdict
 
 TILE_MERGE = "the defect score of an image is the largest of its tiles"
 TILE_NOTE = (
-    "Judged in tiles: an image fails when one of its tiles fails. The figures of the artifact (escape rate, overkill, "
-    "guarantee) were measured on whole images and do not hold for tiles: measure again on tiled images."
+    "Judged in tiles: an image passes only when all of its tiles do. The figures of the artifact (escape rate, "
+    "overkill, guarantee) were measured on whole images and do not hold for tiles: measure again on tiled images."
 )
 
 
 def merge_tiles(tiles: Iterable[tuple[Box, Verdict]], *, path: str | None = None) -> Verdict:
-    """The verdict on the tile with the largest defect score is the verdict on the picture.
+    """The verdict on the worst tile is the verdict on the picture: the sternest decision, then the largest score.
 
-    A picture so fails exactly when one of its tiles does; label, probabilities, logits and evidence are those of that
-    tile, and `Verdict.tile` names its box. Of equal scores the first counts. A tile that cannot be judged leaves
-    the whole picture without a verdict: a defect could hide there.
+    Where no unknown objects are told that is the largest score alone. A picture so passes exactly when all of its
+    tiles do; label, probabilities, logits and evidence are those of that tile, and `Verdict.tile` names its box. Of
+    equal tiles the first counts. A tile that cannot be judged leaves the whole picture without a verdict: a defect
+    could hide there.
     """
     worst: Verdict | None = None
     count = 0
@@ -28,8 +29,12 @@ def merge_tiles(tiles: Iterable[tuple[Box, Verdict]], *, path: str | None = None
         count += 1
         if verdict.error is not None:
             return Verdict(path=path, error=verdict.error)
-        if worst is None or (verdict.score or 0.0) > (worst.score or 0.0):
+        if worst is None or _badness(verdict) > _badness(worst):
             worst = replace(verdict, path=path, tile=box)
     if worst is None:
         raise ValueError("there are no tiles to merge")
     return replace(worst, tiles=count)
+
+
+def _badness(verdict: Verdict) -> tuple[int, float]:
+    return ("pass", "review", "fail").index(verdict.decision or "pass"), verdict.score or 0.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from eyeline.errors import EyelineError
 from eyeline.runtime.artifact import Artifact, open_artifact
+from eyeline.runtime.contract import Threshold
 from eyeline.runtime.inspector import TOLERANCE, Inspector
 from eyeline.runtime.probe import probe_agrees
 
@@ -78,7 +79,8 @@ def _stored(artifact: Artifact) -> Iterator[Check]:
         "contract",
         True,
         f"schema {contract.schema_version}, {len(contract.classes)} classes, good is {contract.good!r}, "
-        f"threshold {contract.threshold.value:.6g}",
+        f"threshold {contract.threshold.value:.6g}{_band(contract.threshold)}"
+        + ("" if contract.novelty is None else f", unknown above {contract.novelty.threshold:.6g}"),
     )
     proof = contract.proof
     yield Check(
@@ -87,6 +89,10 @@ def _stored(artifact: Artifact) -> Iterator[Check]:
         f"{proof.changed_decisions} of {proof.images} decisions changed, probabilities within "
         f"{proof.max_difference:.2g}, by {proof.engine}",
     )
+
+
+def _band(threshold: Threshold) -> str:
+    return "" if threshold.high is None else f", review to below {threshold.high:.6g}"
 
 
 def _decoder(inspector: Inspector) -> tuple[bool, str]:

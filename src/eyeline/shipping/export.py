@@ -25,6 +25,7 @@ from eyeline.runtime import (
     Evidence,
     Inspector,
     Licences,
+    Novelty,
     Threshold,
     make_probe,
     open_artifact,
@@ -33,6 +34,7 @@ from eyeline.runtime import (
 from eyeline.shipping.golden import Reference, choose_golden, make_golden
 from eyeline.shipping.graph import OPSET, to_onnx
 from eyeline.shipping.proof import prove
+from eyeline.verdicts import FeatureSpace
 
 _PACKAGES = ("eyeline", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
@@ -56,6 +58,8 @@ def export_artifact(
     seeds: Mapping[str, int] | None = None,
     versions: Mapping[str, str] | None = None,
     licences: Licences = Licences(),  # noqa: B008 - frozen
+    space: FeatureSpace | None = None,
+    novelty: Novelty | None = None,
     golden: int = 8,
     created: str | None = None,
     progress: Progress | None = None,
@@ -74,6 +78,7 @@ def export_artifact(
     threshold : on the defect score, chosen on other images than the reference.
     reference : the test part with the answers of the trained network, calibrated as `calibration` says.
     test : figures on the test part, ``Evaluation.to_dict()``.
+    space, novelty : both or none: where the known lies among the pooled features, and from where on it is unknown.
     golden : how many images of the reference travel in the artifact, 4 to 16. They are copies of the user's
         pictures: `licences` says under which terms.
     created : UTC time, ISO 8601; given, the same training gives the same bytes. None is now.
@@ -90,7 +95,8 @@ def export_artifact(
     classes, report = tuple(classes), progress or silent
     if good not in classes:
         raise EyelineError(f"the good class {good!r} is not among the classes", code="bad_option")
-    good_index, cut = classes.index(good), threshold.value
+    good_index, cut, high = classes.index(good), threshold.value, threshold.high
+    far = None if novelty is None else novelty.threshold
     report("exporting", 0, 1, network)
     exported = to_onnx(
         net,
@@ -99,6 +105,7 @@ def export_artifact(
         std=std,
         temperature=calibration.temperature,
         name=network,
+        space=space,
     )
     report("exporting", 1, 1, network)
     graph = exported.model.SerializeToString(deterministic=True)
@@ -108,10 +115,14 @@ def export_artifact(
         reference.probabilities,
         cut,
         good_index,
+        high=high,
+        novelty=far,
+        unknown=reference.unknown(far),
         rows=reference.rows,
         progress=progress,
     )
-    positions = choose_golden(reference, threshold=cut, good=good_index, count=golden)
+    cuts: dict[str, Any] = {"threshold": cut, "high": high, "novelty": far, "good": good_index}
+    positions = choose_golden(reference, **cuts, count=golden)
     contract = Contract(
         created=created or datetime.now(UTC).isoformat(timespec="seconds"),
         network=network,
@@ -124,6 +135,7 @@ def export_artifact(
         threshold=threshold,
         calibration=calibration,
         evidence=_placed(exported.evidence, net, decode),
+        novelty=novelty,
         test=dict(test),
         data=data,
         recipe=dict(recipe or {}),
@@ -131,7 +143,7 @@ def export_artifact(
         seeds=dict(seeds or {}),
         licences=licences,
         decode_probe=make_probe(decode),
-        golden=make_golden(reference, positions, threshold=cut, good=good_index),
+        golden=make_golden(reference, positions, **cuts),
         proof=proof,
     )
     sealed = seal(graph, contract)

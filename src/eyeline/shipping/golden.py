@@ -13,7 +13,7 @@ from PIL import Image
 
 from eyeline.errors import EyelineError
 from eyeline.runtime import GoldenImage
-from eyeline.verdicts import decide, defect_scores
+from eyeline.verdicts import decisions, defect_scores
 
 FEWEST, MOST = 4, 16
 _MAX_BYTES = 4 * 2**20
@@ -37,6 +37,8 @@ class Reference:
     """``(N,)`` the path of each image as the user knows it."""
     labels: Sequence[str]
     """``(N,)`` the true class of each image."""
+    novelty: NDArray[np.floating] | None = None
+    """``(N,)`` how far each lies from what was learned from; None when unknown objects are not told."""
 
     def __post_init__(self) -> None:
         n = len(self.pixels) if self.rows is None else len(self.rows)
@@ -46,21 +48,39 @@ class Reference:
                 f"the reference holds {n} images but columns of {sorted(lengths)}", code="bad_input_shape"
             )
 
+    def unknown(self, threshold: float | None) -> NDArray[np.bool_] | None:
+        """``(N,)`` which images lie farther than `threshold`; None when unknown objects are not told."""
+        return None if threshold is None or self.novelty is None else self.novelty > threshold
+
     def image(self, i: int) -> NDArray[np.uint8]:
         """Pixels of the i-th image of the test part, ``(H, W, C)``."""
         return np.asarray(self.pixels[i if self.rows is None else int(self.rows[i])])
 
 
-def choose_golden(reference: Reference, *, threshold: float, good: int, count: int = 8) -> list[int]:
-    """Positions of images that notice most: of each class in turn the nearest to the threshold, the farthest.
+def choose_golden(
+    reference: Reference,
+    *,
+    threshold: float,
+    good: int,
+    high: float | None = None,
+    novelty: float | None = None,
+    count: int = 8,
+) -> list[int]:
+    """Positions of images that notice most: of each class in turn the nearest to a threshold, the farthest.
 
     The nearest betray small drifts, the farthest gross ones. Images too near to decide the same on every
     machine are left out while there are others.
     """
     if not FEWEST <= count <= MOST:
         raise EyelineError(f"golden is {count}; allowed: {FEWEST} to {MOST}", code="bad_option")
-    distance = np.abs(defect_scores(reference.probabilities, good) - threshold)
-    safe = np.flatnonzero(distance >= _MARGIN)
+    scores = defect_scores(reference.probabilities, good)
+    distance = np.abs(scores - threshold)
+    if high is not None:
+        distance = np.minimum(distance, np.abs(scores - high))
+    far = distance >= _MARGIN
+    if novelty is not None and reference.novelty is not None:
+        far &= np.abs(reference.novelty - novelty) >= 10 * _MARGIN * novelty
+    safe = np.flatnonzero(far)
     if len(safe) < min(FEWEST, len(distance)):
         safe = np.arange(len(distance))
     order = safe[np.argsort(distance[safe], kind="stable")].tolist()
@@ -76,10 +96,18 @@ def choose_golden(reference: Reference, *, threshold: float, good: int, count: i
 
 
 def make_golden(
-    reference: Reference, positions: Sequence[int], *, threshold: float, good: int
+    reference: Reference,
+    positions: Sequence[int],
+    *,
+    threshold: float,
+    good: int,
+    high: float | None = None,
+    novelty: float | None = None,
 ) -> tuple[GoldenImage, ...]:
     """The images at `positions` as they travel; later ones are dropped when all would be too large."""
-    called = decide(reference.probabilities, threshold, good)
+    decided = decisions(
+        defect_scores(reference.probabilities, good), threshold, high, unknown=reference.unknown(novelty)
+    )
     golden: list[GoldenImage] = []
     size = 0
     for i in positions:
@@ -94,7 +122,7 @@ def make_golden(
                 png=base64.b64encode(png).decode(),
                 probabilities=tuple(map(float, reference.probabilities[i])),
                 logits=tuple(map(float, reference.logits[i])),
-                decision="pass" if called[i] == good else "fail",
+                decision=decided[i],
             )
         )
     return tuple(golden)

@@ -18,10 +18,12 @@ from torch.nn import functional as F
 from eyeline.errors import EyelineError
 from eyeline.runtime import Evidence
 from eyeline.shipping.fold import fold_normalization, operator_counts, replace_batch_norm, strip
+from eyeline.verdicts import FeatureSpace
 
 OPSET = 18
 IR_VERSION = 8  # the one that came with opset 18
 _UNLIMITED = 2**62
+_OUTPUTS = ("probabilities", "logits", "evidence", "novelty")
 _TRAINING_OPERATORS = ("BatchNormalization", "Dropout")
 
 
@@ -44,9 +46,19 @@ class Inspection(nn.Module):
 
     centre: Tensor
     scale: Tensor
+    space_means: Tensor
+    space_basis: Tensor
+    space_weights: Tensor
 
     def __init__(
-        self, net: Any, *, mean: Sequence[float], std: Sequence[float], temperature: float, exact: bool
+        self,
+        net: Any,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        temperature: float,
+        exact: bool,
+        space: FeatureSpace | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -57,9 +69,13 @@ class Inspection(nn.Module):
         scale = 1 / (torch.tensor(list(std), dtype=torch.float64) * 255)
         self.register_buffer("centre", centre.float().reshape(shape))
         self.register_buffer("scale", scale.float().reshape(shape))
+        self.space = space
+        if space is not None:
+            for name in ("means", "basis", "weights"):
+                self.register_buffer(f"space_{name}", torch.from_numpy(getattr(space, name)).float())
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """uint8 ``(N, H, W, C)`` to probabilities and logits ``(N, K)``, and evidence ``(N, K, h, w)``."""
+        """uint8 ``(N, H, W, C)`` to probabilities, logits ``(N, K)``, evidence ``(N, K, h, w)``, novelty ``(N,)``."""
         x = (image.permute(0, 3, 1, 2).float() - self.centre) * self.scale
         if not self.exact:
             logits = self.net(x)
@@ -67,8 +83,17 @@ class Inspection(nn.Module):
         features, head = self.net.forward_features(x), self.net.head
         positions = features.shape[2] * features.shape[3]
         evidence = F.conv2d(features, (head.weight / positions)[:, :, None, None])
-        logits = head(features.mean((2, 3)))
-        return torch.softmax(logits / self.temperature, 1), logits, evidence
+        pooled = features.mean((2, 3))
+        logits = head(pooled)
+        outputs = (torch.softmax(logits / self.temperature, 1), logits, evidence)
+        return outputs if self.space is None else (*outputs, self._novelty(pooled, self.space.scale))
+
+    def _novelty(self, pooled: Tensor, scale: float) -> Tensor:
+        """`FeatureSpace.distances` of ``(N, C)``."""
+        length = (pooled * pooled).sum(1, keepdim=True).sqrt().clamp_min(1e-12)
+        off = (pooled / length)[:, None, :] - self.space_means
+        along = off @ self.space_basis
+        return (scale * (off * off).sum(2) - (along * along) @ self.space_weights).amin(1)
 
 
 def to_onnx(
@@ -79,6 +104,7 @@ def to_onnx(
     std: Sequence[float],
     temperature: float = 1.0,
     name: str = "eyeline",
+    space: FeatureSpace | None = None,
 ) -> Exported:
     """Export a network in its evaluation mode; `net` itself is left as it is.
 
@@ -87,18 +113,23 @@ def to_onnx(
     net : takes normalized ``(N, C, H, W)`` and gives logits ``(N, K)``.
     image_size : height and width, in pixels; the batch stays free.
     mean, std : a value a channel, in units of [0, 1].
+    space : of the pooled features, for an output ``novelty``; only where the evidence is exact.
 
     Raises
     ------
-    EyelineError : ``export`` when the network cannot be expressed in standard operators.
+    EyelineError : ``export`` when the network cannot be expressed in standard operators, or has no pooled features.
     """
     frozen: Any = copy.deepcopy(net).to("cpu", torch.float32).eval()
     frozen.to(memory_format=torch.contiguous_format)
     image = torch.randint(0, 256, (2, *image_size, len(mean)), dtype=torch.uint8, generator=_generator())
     with torch.no_grad():
         exact = _is_exact(frozen, image, mean, std)
-        wrapped = Inspection(frozen, mean=mean, std=std, temperature=temperature, exact=exact).eval()
-        model = _export(wrapped, image, exact)
+        if space is not None and not exact:
+            raise EyelineError("only networks with exact evidence can tell unknown objects", code="export")
+        wrapped = Inspection(
+            frozen, mean=mean, std=std, temperature=temperature, exact=exact, space=space
+        ).eval()
+        model = _export(wrapped, image, _OUTPUTS[: 2 + exact + (space is not None)])
     fold_normalization(model)
     replace_batch_norm(model)
     strip(model)
@@ -125,7 +156,7 @@ def _is_exact(net: Any, image: Tensor, mean: Sequence[float], std: Sequence[floa
     )
 
 
-def _export(wrapped: Inspection, image: Tensor, exact: bool) -> onnx.ModelProto:
+def _export(wrapped: Inspection, image: Tensor, outputs: Sequence[str]) -> onnx.ModelProto:
     import onnxscript.optimizer
 
     with _quiet():
@@ -139,7 +170,7 @@ def _export(wrapped: Inspection, image: Tensor, exact: bool) -> onnx.ModelProto:
                 optimize=False,
                 verbose=False,
                 input_names=["image"],
-                output_names=["probabilities", "logits", "evidence"][: 3 if exact else 2],
+                output_names=list(outputs),
                 dynamic_shapes={"image": {0: torch.export.Dim("N", min=1)}},
             )
         except Exception as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from eyeline.errors import EyelineError, GateError
 from eyeline.progress import Progress, silent
 from eyeline.runtime import TOLERANCE, Engine, Proof, read_graph
-from eyeline.verdicts import decide
+from eyeline.verdicts import decide, decisions, defect_scores
 
 _BATCH = 4
 
@@ -22,6 +22,9 @@ def prove(
     threshold: float,
     good_index: int = 0,
     *,
+    high: float | None = None,
+    novelty: float | None = None,
+    unknown: NDArray[np.bool_] | None = None,
     rows: NDArray[np.integer] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -33,6 +36,8 @@ def prove(
     source : an ONNX file with the inputs and outputs of an artifact, or its bytes.
     pixels : uint8 ``(M, H, W, C)``, prepared; may be memory-mapped.
     probabilities : ``(N, K)``, calibrated, of the trained network.
+    threshold, high : where images stop passing, and where they fail when there is a review band between.
+    novelty, unknown : above which output ``novelty`` an image is unknown, and ``(N,)`` which ones should be.
     rows : ``(N,)`` which of `pixels` they belong to; None when it is all of them.
 
     Raises
@@ -51,12 +56,18 @@ def prove(
     if read_graph(data).classes != expected.shape[1]:
         raise EyelineError("the graph and the probabilities differ in their classes", code="label_count")
     engine, report = Engine(data, threads=threads), progress or silent
-    found = np.empty_like(expected)
+    found, strange = np.empty_like(expected), None if novelty is None else np.zeros(len(rows), dtype=bool)
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
-        found[start : start + len(part)] = engine.run(np.asarray(pixels[part])).probabilities
+        outputs = engine.run(np.asarray(pixels[part]))
+        found[start : start + len(part)] = outputs.probabilities
+        if strange is not None and novelty is not None and outputs.novelty is not None:
+            strange[start : start + len(part)] = outputs.novelty > novelty
         report("proving", start + len(part), len(rows), engine.name)
-    changed = int((decide(found, threshold, good_index) != decide(expected, threshold, good_index)).sum())
+    here, there = (
+        _answers(p, threshold, high, good_index, u) for p, u in ((found, strange), (expected, unknown))
+    )
+    changed = sum(a != b for a, b in zip(here, there, strict=True))
     difference = float(np.abs(found - expected).max())
     if changed or not difference <= TOLERANCE:
         raise GateError(
@@ -65,3 +76,13 @@ def prove(
             code="parity",
         )
     return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=engine.name)
+
+
+def _answers(
+    p: NDArray[np.float64], low: float, high: float | None, good: int, unknown: NDArray[np.bool_] | None
+) -> list[tuple[int, str, bool]]:
+    """Label, decision and whether it is unknown, of every image."""
+    labels = decide(p, low, good, unknown=unknown).tolist()
+    words = decisions(defect_scores(p, good), low, high, unknown=unknown)
+    strange = [False] * len(p) if unknown is None else np.asarray(unknown).tolist()
+    return list(zip(labels, words, strange, strict=True))

@@ -18,6 +18,7 @@ from eyeline.verdicts.intervals import (
     upper_bound,
 )
 from eyeline.verdicts.metrics import Floats, Ints, ratio
+from eyeline.verdicts.rates import Rate
 
 BY_DESIGN_EFFECT = "Clopper-Pearson with the design effect of groups"
 
@@ -66,6 +67,8 @@ def few_groups(sizes: ArrayLike, level: float, images: float | None = None) -> f
 
     Korn and Graubard 1998, with the groups counted as Kish's equal ones; near 1 for many groups.
     """
+    if level <= 0.5:  # at the median no spread enters
+        return 1.0
     degrees = max(1.0, effective_groups(sizes) - 1)
     total = float(np.sum(sizes)) if images is None else images
     return min(1.0, (t_quantile(level, max(1.0, total - 1)) / t_quantile(level, degrees)) ** 2)
@@ -118,6 +121,21 @@ def clopper_pearson_grouped(hits: ArrayLike, trials: ArrayLike, confidence: floa
     if np.isin(k.sum() / n.sum(), (0.0, 1.0)) or np.isnan(group_deviation(k, n)):
         effective = float(len(n))
     return clopper_pearson(float(k.sum() / n.sum()) * effective, effective, confidence)
+
+
+def share_rate(hits: ArrayLike, groups: ArrayLike | None, confidence: float = 0.95) -> Rate:
+    """The share of `hits` `(N,)` that are true, with its exact interval; by group where groups `(N,)` are given."""
+    h = np.asarray(hits, dtype=bool)
+    count, n = int(h.sum()), len(h)
+    if n == 0:
+        return Rate.empty()
+    if groups is None:
+        (low, high), method = clopper_pearson(count, n, confidence), "Clopper-Pearson"
+    else:
+        unit, units = group_numbers(groups)
+        seen, sizes = np.bincount(unit, weights=h, minlength=units), np.bincount(unit, minlength=units)
+        (low, high), method = clopper_pearson_grouped(seen, sizes, confidence), BY_DESIGN_EFFECT
+    return Rate(value=count / n, low=low, high=high, method=method, n=n, count=count)
 
 
 def careful_upper_bounds(

@@ -6,6 +6,7 @@ Everything here takes the line's defect rate.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from eyeline.verdicts.metrics import Floats, ratio
 from eyeline.verdicts.rates import Rate, Verdict
 from eyeline.verdicts.threshold import Cuts, cuts, require_both
 
+_WRITE = 'write "escape=500,overkill=4,review=1,line=0.01"; line is the share of defects at the line'
+
 
 class Costs(Verdict):
     """What a wrong decision costs, in any one currency, and how often the line makes defects."""
@@ -27,9 +30,27 @@ class Costs(Verdict):
     defect_rate: float  # share of defects among the parts that reach inspection at the line
     review: float | None = None  # a human looks at the part and always decides right
 
+    @classmethod
+    def parse(cls, text: str) -> Costs:
+        """``escape=500,overkill=4,review=1,line=0.01``; `line` is the defect rate, `review` may be left out."""
+        values: dict[str, float] = {}
+        for part in text.split(","):
+            found = re.fullmatch(r"\s*(escape|overkill|review|line)\s*=\s*(\d*\.?\d+)\s*(%?)\s*", part)
+            if not found or found[1] in values or (found[3] and found[1] != "line"):
+                raise EyelineError(
+                    f"cannot read {part.strip()!r} in the costs {text!r}", code="bad_option", hint=_WRITE
+                )
+            values[found[1]] = float(found[2]) / (100 if found[3] else 1)
+        missing = [name for name in ("escape", "overkill", "line") if name not in values]
+        if missing:
+            raise EyelineError(f"the costs {text!r} lack {missing[0]}", code="bad_option", hint=_WRITE)
+        rate = values.pop("line")
+        _odds(rate)
+        return cls(defect_rate=rate, **values)
+
     def model_post_init(self, context: object, /) -> None:
         if min(self.escape, self.overkill, self.review or 0) < 0 or self.escape + self.overkill == 0:
-            raise EyelineError(f"costs must not be negative nor all zero: {self}")
+            raise EyelineError(f"costs must not be negative nor all zero: {self}", code="bad_option")
         _checked_rate(self.defect_rate)
 
 
@@ -186,7 +207,9 @@ def cost_curve(scores: ArrayLike, is_defect: ArrayLike, costs: Costs) -> CostCur
 
 def _odds(rate: float) -> float:
     if not 0 < rate < 1:
-        raise EyelineError(f"a defect rate of {rate} cannot be shifted; it must lie between 0 and 1")
+        raise EyelineError(
+            f"a defect rate of {rate} cannot be shifted; it must lie between 0 and 1", code="bad_option"
+        )
     return rate / (1 - rate)
 
 

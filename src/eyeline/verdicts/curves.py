@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eyeline.errors import EyelineError
-from eyeline.verdicts.intervals import lower_bound, upper_bound
-from eyeline.verdicts.metrics import Floats, Ints, Ranking, checked_scores, equal_mass_bins, ratio
+from eyeline.verdicts.clusters import clopper_pearson_grouped, effective_groups, group_numbers
+from eyeline.verdicts.intervals import bootstrap, lower_bound, percentile, upper_bound
+from eyeline.verdicts.metrics import Bools, Floats, Ints, Ranking, checked_scores, equal_mass_bins, ratio
 
 
 class Curve:
@@ -82,11 +83,19 @@ def _failed(scores: ArrayLike, is_defect: ArrayLike) -> tuple[Ranking, Floats, F
 
 
 def reliability_curve(
-    scores: ArrayLike, is_defect: ArrayLike, *, bins: int = 10, confidence: float = 0.95
+    scores: ArrayLike,
+    is_defect: ArrayLike,
+    *,
+    bins: int = 10,
+    confidence: float = 0.95,
+    groups: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> ReliabilityCurve:
     """Mean score against the share of defects in equal-mass bins; on the diagonal the score is a probability.
 
-    The band is Clopper-Pearson a bin, which takes images as independent.
+    The band is Clopper-Pearson a bin, which takes images as independent. With `groups` `(N,)` whole groups are drawn
+    anew instead, and a bin in which all images are of one kind counts each group as one image.
     """
     s, d = checked_scores(scores, is_defect)
     bin_of = equal_mass_bins(s, bins)
@@ -94,10 +103,42 @@ def reliability_curve(
     filled = images > 0
     images, hits = images[filled].astype(np.int64), np.bincount(bin_of, weights=d)[filled]
     one_sided = (1 + confidence) / 2
+    low, high = lower_bound(hits, images, one_sided), upper_bound(hits, images, one_sided)
+    if groups is not None:
+        low, high = _group_band(bin_of, d, groups, confidence, resamples, seed)
     return ReliabilityCurve(
         mean_score=np.bincount(bin_of, weights=s)[filled] / images,
         defect_share=ratio(hits, images),
-        low=lower_bound(hits, images, one_sided),
-        high=upper_bound(hits, images, one_sided),
+        low=low,
+        high=high,
         images=images,
     )
+
+
+def _group_band(
+    bin_of: Ints, defect: Bools, groups: ArrayLike, confidence: float, resamples: int, seed: int
+) -> tuple[Floats, Floats]:
+    """The band of each filled bin from draws of whole groups, `(B,)` and `(B,)`."""
+    unit, units = group_numbers(groups)
+    if len(unit) != len(bin_of):
+        raise EyelineError(f"groups name {len(unit)} images, there are {len(bin_of)}")
+    names, bin_of = np.unique(bin_of, return_inverse=True)
+    hits, images = np.zeros((units, len(names))), np.zeros((units, len(names)))
+    np.add.at(images, (unit, bin_of), 1.0)
+    np.add.at(hits, (unit, bin_of), defect.astype(np.float64))
+    draws = bootstrap(
+        lambda counts: {"share": ratio(counts @ hits, counts @ images)},
+        units=units,
+        images=units * len(names),
+        resamples=resamples,
+        seed=seed,
+    )["share"]
+    bounds = []
+    for k, n, shares in zip(hits.T, images.T, draws.T, strict=True):
+        low, high = percentile(shares, confidence, effective_groups(n))
+        if k.sum() in (0, n.sum()) or math.isnan(low):  # no difference between groups was seen
+            low, high = clopper_pearson_grouped(k, n, confidence)
+        share = k.sum() / n.sum()
+        bounds.append((min(low, share), max(high, share)))
+    band = np.array(bounds)
+    return band[:, 0], band[:, 1]

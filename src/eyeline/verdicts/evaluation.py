@@ -76,6 +76,8 @@ def evaluate(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    unknown: ArrayLike | None = None,
+    stopped: str = "failed",
 ) -> Evaluation:
     """Judge calibrated probabilities against the truth at a threshold chosen on other images.
 
@@ -90,6 +92,8 @@ def evaluate(
     groups : `(N,)` name or number of the part, lot or module of each image; None takes images as independent.
     slices : for each slicing its `(N,)` values, such as ``{"type": ("mono", "poly", ...)}``.
     resamples : bootstrap draws.
+    unknown : `(N,)` true for images that never pass, whatever their score.
+    stopped : what the claim says of good parts that do not pass; with a review band they may not have failed.
 
     Raises
     ------
@@ -108,6 +112,7 @@ def evaluate(
         good=list(classes).index(good),
         threshold=threshold,
         groups=groups,
+        unknown=unknown,
     )
     judge = Judge(sample, confidence, resamples, seed)
     rates = {name: judge.rate(name) for name in _SCALARS}
@@ -119,7 +124,7 @@ def evaluate(
         threshold=float(threshold),
         confidence=confidence,
         **rates,
-        claim=_claim(sample, rates, confidence),
+        claim=_claim(sample, rates, confidence, stopped),
         per_class={name: _class_rates(judge, k) for k, name in enumerate(classes)},
         confusion=sample.confusions.sum(axis=0).astype(int).tolist(),
         slices={
@@ -170,7 +175,7 @@ def _slice_rates(
     return rates
 
 
-def _claim(sample: Sample, rates: Mapping[str, Rate], confidence: float) -> str:
+def _claim(sample: Sample, rates: Mapping[str, Rate], confidence: float, stopped: str) -> str:
     """One plain sentence: what was seen of escapes and overkill, on how many images and groups."""
     d, unit = sample.is_defect, sample.unit
 
@@ -188,7 +193,7 @@ def _claim(sample: Sample, rates: Mapping[str, Rate], confidence: float) -> str:
         else "taken as independent because no groups are known"
     )
     escaped = seen("defect", d, "escaped", rates["escape_rate"], "escape rate")
-    overkilled = seen("good part", ~d, "failed", rates["overkill_rate"], "overkill rate")
+    overkilled = seen("good part", ~d, stopped, rates["overkill_rate"], "overkill rate")
     return f"On {_plural(len(sample), 'image')} {where}, {escaped}; {overkilled}."
 
 

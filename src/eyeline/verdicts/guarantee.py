@@ -20,15 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from eyeline.errors import EyelineError, GateError
 from eyeline.verdicts.clusters import (
-    BY_DESIGN_EFFECT,
     careful_upper_bounds,
-    clopper_pearson_grouped,
     design_effect,
     few_groups,
     group_numbers,
     intraclass_correlation,
+    share_rate,
 )
-from eyeline.verdicts.intervals import clopper_pearson, upper_bound
+from eyeline.verdicts.intervals import upper_bound
 from eyeline.verdicts.metrics import Bools, Floats, Ints, checked_scores
 from eyeline.verdicts.rates import Rate, Verdict
 from eyeline.verdicts.samplesize import success_run
@@ -47,18 +46,25 @@ class Demand(Verdict):
     confidence: float | None
 
     @classmethod
-    def parse(cls, text: str) -> Demand:
-        """``escape<=0.05@0.95`` is with confidence, ``escape<=0.05`` on average; ``5%`` is understood."""
+    def parse(cls, text: str, rate: str = "escape") -> Demand:
+        """``escape<=0.05@0.95`` is with confidence, ``escape<=0.05`` on average; ``5%`` is understood.
+
+        `rate` is the word that the text must begin with: ``overkill`` for a promise about good parts.
+        """
         number = r"\s*(\d*\.?\d+)\s*(%?)\s*"
-        found = re.fullmatch(rf"\s*escape\s*<={number}(?:@{number})?", text)
+        found = re.fullmatch(rf"\s*{rate}\s*<={number}(?:@{number})?", text)
         if not found:
             raise EyelineError(
-                f"cannot read the claim {text!r}", hint='write "escape<=0.05@0.95" or "escape<=0.05"'
+                f"cannot read the claim {text!r}",
+                code="bad_option",
+                hint=f'write "{rate}<=0.05@0.95" or "{rate}<=0.05"',
             )
         escape = float(found[1]) / (100 if found[2] else 1)
         confidence = None if found[3] is None else float(found[3]) / (100 if found[4] else 1)
         if not 0 < escape < 1 or (confidence is not None and not 0.5 <= confidence < 1):
-            raise EyelineError(f"the claim {text!r} needs 0 < escape < 1 and 0.5 <= confidence < 1")
+            raise EyelineError(
+                f"the claim {text!r} needs 0 < {rate} < 1 and 0.5 <= confidence < 1", code="bad_option"
+            )
         return cls(escape=escape, confidence=confidence)
 
     @property
@@ -123,7 +129,7 @@ def guaranteed_threshold(
     g = None if groups is None else np.asarray(groups)
     if g is not None and g.shape != s.shape:
         raise EyelineError(f"groups name {g.size} images, there are {len(s)}")
-    defects = _Defects(s[d], None if g is None else g[d], asked)
+    defects = Defects(s[d], None if g is None else g[d], asked)
     tried = cuts(s, d)
     allowed, bounds = defects.allowed_misses(tried, asked, resamples, seed)
     if allowed < 0:
@@ -150,8 +156,8 @@ def guaranteed_threshold(
     )
 
 
-class _Defects:
-    """The calibration defects: how many misses among them are compatible with a demand."""
+class Defects:
+    """Judged defects: how many misses among them are compatible with a demand."""
 
     def __init__(self, scores: Floats, groups: NDArray[np.generic] | None, asked: Demand) -> None:
         self.grouped = groups is not None
@@ -184,6 +190,11 @@ class _Defects:
     def __len__(self) -> int:
         return len(self.unit)
 
+    def __str__(self) -> str:
+        """``12 defects in 4 groups``."""
+        among = f" in {self.units} group{'' if self.units == 1 else 's'}" if self.grouped else ""
+        return f"{len(self)} defect{'' if len(self) == 1 else 's'}{among}"
+
     @property
     def groups(self) -> int | None:
         return self.units if self.grouped else None
@@ -208,13 +219,13 @@ class _Defects:
             return -1, {}
         if self.grouped and len(misses) > MOST_TRIED:
             misses = misses[np.linspace(0, len(misses) - 1, MOST_TRIED).astype(np.int64)]
-        bounds = self._upper_bounds(misses, asked.confidence, resamples, seed)
+        bounds = self.upper_bounds(misses, asked.confidence, resamples, seed)
         held = int(np.cumprod(bounds <= asked.escape).sum())
         return (int(misses[held - 1]) if held else -1), dict(
             zip(misses.tolist(), bounds.tolist(), strict=True)
         )
 
-    def _upper_bounds(self, misses: Ints, confidence: float, resamples: int, seed: int) -> Floats:
+    def upper_bounds(self, misses: Ints, confidence: float, resamples: int, seed: int) -> Floats:
         """Upper bounds of the escape rate when the lowest `misses` `(T,)` defects pass."""
         if not self.grouped:
             return upper_bound(misses, len(self), confidence)
@@ -231,25 +242,13 @@ class _Defects:
 
 def _overkill(fails: Bools, groups: NDArray[np.generic] | None) -> Rate:
     """The share of the calibration goods that fail, with its interval."""
-    count, n = int(fails.sum()), len(fails)
-    if n == 0:
+    if len(fails) == 0:
         return Rate.empty("no good parts to calibrate on")
-    if groups is None:
-        (low, high), method = clopper_pearson(count, n, INTERVAL), "Clopper-Pearson"
-    else:
-        unit, units = group_numbers(groups)
-        hits, sizes = np.bincount(unit, weights=fails, minlength=units), np.bincount(unit, minlength=units)
-        (low, high), method = clopper_pearson_grouped(hits, sizes, INTERVAL), BY_DESIGN_EFFECT
-    return Rate(value=count / n, low=low, high=high, method=method, n=n, count=count)
-
-
-def _where(defects: _Defects) -> str:
-    among = f" in {defects.units} group{'' if defects.units == 1 else 's'}" if defects.grouped else ""
-    return f"{len(defects)} defect{'' if len(defects) == 1 else 's'}{among}"
+    return share_rate(fails, groups, INTERVAL)
 
 
 def _promise(
-    asked: Demand, defects: _Defects, threshold: float, escaped: int, bound: float, overkill: Rate
+    asked: Demand, defects: Defects, threshold: float, escaped: int, bound: float, overkill: Rate
 ) -> str:
     if asked.confidence is None:
         scope = "On average over such calibrations, though not in each of them,"
@@ -257,7 +256,7 @@ def _promise(
         scope = f"With {100 * asked.confidence:g} % confidence"
     text = (
         f"{scope} at most {100 * asked.escape:g} % of defects escape when an image fails at a score of "
-        f"{threshold:.4g} or more: {escaped} of {_where(defects)} passed in calibration "
+        f"{threshold:.4g} or more: {escaped} of {defects} passed in calibration "
         f"(bound {100 * bound:.2g} %, {defects.method(asked)}). "
     )
     if overkill.value is None:
@@ -273,7 +272,7 @@ def _promise(
     return text
 
 
-def _refusal(asked: Demand, defects: _Defects) -> Guarantee:
+def _refusal(asked: Demand, defects: Defects) -> Guarantee:
     """What is missing, and what the same defects would support."""
     best = ""
     if asked.confidence is None:
@@ -303,7 +302,7 @@ def _refusal(asked: Demand, defects: _Defects) -> Guarantee:
         needed=needed,
         method=defects.method(asked),
         text=(
-            f"{asked} cannot be claimed from {_where(defects)}{worth}; {needed} more caught "
+            f"{asked} cannot be claimed from {defects}{worth}; {needed} more caught "
             f"defect{'' if needed == 1 else 's'} needed{each}{best}."
         ),
     )

@@ -11,7 +11,7 @@ denominator is empty, so that one call serves the estimate and all its bootstrap
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from eyeline.errors import EyelineError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Decision = Literal["pass", "review", "fail"]
 
 
 # --- from probabilities to decisions --------------------------------------------------------------
@@ -31,15 +32,37 @@ def defect_scores(probabilities: ArrayLike, good: int = 0) -> Floats:
     return 1.0 - np.asarray(probabilities, dtype=np.float64)[:, good]
 
 
-def decide(probabilities: ArrayLike, threshold: float, good: int = 0) -> Ints:
+def decide(
+    probabilities: ArrayLike, threshold: float, good: int = 0, *, unknown: ArrayLike | None = None
+) -> Ints:
     """The class each image is called, `(N, K)` -> `(N,)`: `good` when it passes, else its likeliest defect.
 
-    The label follows the decision, so that confusion, escapes and overkill count the same events.
+    The label follows the decision, so that confusion, escapes and overkill count the same events. What is `unknown`
+    `(N,)` never passes.
     """
     p = np.array(probabilities, dtype=np.float64)
-    fails = defect_scores(p, good) >= threshold
+    stopped = defect_scores(p, good) >= threshold
+    if unknown is not None:
+        stopped |= np.asarray(unknown, dtype=bool)
     p[:, good] = -np.inf
-    return np.where(fails, p.argmax(axis=1), good).astype(np.int64)
+    return np.where(stopped, p.argmax(axis=1), good).astype(np.int64)
+
+
+def decisions(
+    scores: ArrayLike, low: float, high: float | None = None, *, unknown: ArrayLike | None = None
+) -> list[Decision]:
+    """``pass`` below `low`, ``fail`` from `high`, ``review`` between; without `high`, ``fail`` from `low`.
+
+    Scores are `(N,)`. What is `unknown` `(N,)` goes to review, or fails where there is none. Passing agrees with
+    `decide`: an image is called good exactly when it passes.
+    """
+    s = np.asarray(scores, dtype=np.float64)
+    u = np.zeros(s.shape, dtype=bool) if unknown is None else np.asarray(unknown, dtype=bool)
+    first: Decision = "fail" if high is None else "review"
+    found: list[Decision] = np.select(
+        [u, s < low, s < (low if high is None else high)], [first, "pass", "review"], "fail"
+    ).tolist()
+    return found
 
 
 # --- ranking: figures that need no threshold ------------------------------------------------------

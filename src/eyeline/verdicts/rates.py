@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 class Verdict(BaseModel):
     """Base of the results: frozen, with `to_dict()` in plain JSON types."""
 
-    model_config = ConfigDict(frozen=True)
+    # Validators are built when first used, not at every start.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; what cannot be known is None, never NaN."""

@@ -107,6 +107,7 @@ def checked_sample(
     good: int,
     threshold: float,
     groups: ArrayLike | None,
+    unknown: ArrayLike | None = None,
 ) -> Sample:
     """The sample, after checking what callers hand in; EyelineError says what does not fit."""
     p, t = np.asarray(probabilities, dtype=np.float64), np.asarray(targets)
@@ -128,7 +129,7 @@ def checked_sample(
     return Sample(
         metrics.defect_scores(p, good),
         t.astype(np.int64),
-        metrics.decide(p, threshold, good),
+        metrics.decide(p, threshold, good, unknown=unknown),
         classes=classes,
         good=good,
         groups=None if g is None else group_numbers(g)[0],
