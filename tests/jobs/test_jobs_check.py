@@ -14,6 +14,7 @@ from PIL import Image
 from eyeline.cli.app import run
 from eyeline.images import DecodeOptions, read_images
 from eyeline.jobs import check_images
+from eyeline.jobs.check_page import page_data
 from eyeline.jobs.looking import look_at_images, tie_duplicates
 from parts import write_parts
 
@@ -64,27 +65,23 @@ def test_errors_come_first_and_then_what_matters_most(found):
     assert all(finding.message and finding.advice for finding in found.findings)
 
 
-def test_the_page_shows_the_faults_and_holds_every_row(found, spoiled):
+def test_the_page_shows_the_faults(found):
     html = found.page.read_text("utf-8")
     assert "label conflict" in html
     assert "part02_9.png" in html
-    start = html.index('id="label-rows">') + len('id="label-rows">')
-    rows = json.loads(html[start : html.index("</script>", start)])
-    table = read_images(spoiled, group_by=PATTERN)
-    assert [row["path"] for row in rows] == list(table.paths)
-    assert [row["group"] for row in rows] == list(table.groups)
+    assert "cannot judge these labels" in html  # noise of a part hides its scratches from thumbnails
 
 
 def test_the_rows_of_the_page_are_a_source_for_training(found, spoiled, tmp_path):
-    html = found.page.read_text("utf-8")
-    start = html.index('id="label-rows">') + len('id="label-rows">')
-    rows = json.loads(html[start : html.index("</script>", start)])
+    rows = page_data(found).label_rows
+    table = read_images(spoiled, group_by=PATTERN)
+    assert [row["path"] for row in rows] == list(table.paths)
     file = tmp_path / "labels.csv"
     with open(file, "w", newline="", encoding="utf-8") as target:
         writer = csv.DictWriter(target, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    again, table = read_images(file), read_images(spoiled, group_by=PATTERN)
+    again = read_images(file)
     assert again.labels == table.labels
     assert again.groups == table.groups
 

@@ -31,14 +31,16 @@ from eyeline.jobs.inputs import choose_decoding
 from eyeline.jobs.looking import Looked, look_at_images
 from eyeline.progress import Progress, silent
 from eyeline.reports import Comparison, write_check
+from eyeline.verdicts import auroc
 
 if TYPE_CHECKING:
     from eyeline.jobs.protocols import ProtocolResult
 
 REPEATS = 2  # of the cross-validation that random and grouped splits are compared by
 MOST_EMBEDDED = 3000  # images a network looks at; a sample of whole groups beyond that
+USEFUL = 0.8  # AUROC of defects against good below which a judge of labels is not asked
 TRUSTED = 0.95  # AUROC on planted wrong labels from which a suspicion is a warning
-_THUMBNAILS = "nearest thumbnails"
+_THUMBNAILS = "the nearest thumbnails"
 _FEATURES = "linear head on the features of"
 
 
@@ -273,13 +275,15 @@ def _thumbnail_opinion(table: ImageTable, looked: Looked) -> Opinion:
         part.targets,
         classes=len(table.classes),
     )
+    comparisons, findings = tuple(_thumbnail_comparisons(looked)), leak_findings(looked.scores, None)
+    skill = auroc(1 - probabilities[:, 0], part.is_defect)
+    if not skill >= USEFUL:
+        note = f"{_THUMBNAILS} cannot judge these labels: they tell defects with AUROC {skill:.2f} only"
+        return Opinion(comparisons, None, note, findings)
     labels = _in_table(suspicious_labels(probabilities, part.targets), usable, len(table))
     note = f"Judged by {_THUMBNAILS} only, which see little: install the train tier for a network's opinion"
-    findings = [
-        *leak_findings(looked.scores, None),
-        *(_unweighed(finding) for finding in label_findings(labels, table.classes, table.splits)),
-    ]
-    return Opinion(tuple(_thumbnail_comparisons(looked)), labels, note, findings)
+    findings += [_unweighed(finding) for finding in label_findings(labels, table.classes, table.splits)]
+    return Opinion(comparisons, labels, note, findings)
 
 
 def _unweighed(finding: Finding) -> Finding:

@@ -62,6 +62,7 @@ def page_data(check: Check) -> CheckData:
         ],
         suspects=suspects,
         labels_note=check.labels_note,
+        labels_judged=check.labels is not None,
         label_rows=_label_rows(table),
     )
 

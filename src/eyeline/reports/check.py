@@ -74,7 +74,8 @@ class CheckData:
     proposals: Sequence[Proposal] = ()
     suspects: Sequence[Suspect] = ()
     labels_note: str = ""
-    """What the labels were judged by."""
+    """What the labels were judged by, or why they were not."""
+    labels_judged: bool = True
     label_rows: Sequence[Mapping[str, str]] = field(default=())
     """All rows of the table as `labels.csv` would hold them; empty when it cannot be written."""
 
@@ -106,6 +107,7 @@ def write_check(path: str | Path, data: CheckData) -> Path:
         "suspects": [_suspect(suspect, album, data) for suspect in data.suspects[:_LABELS]],
         "more_suspects": max(0, len(data.suspects) - _LABELS),
         "labels_note": data.labels_note,
+        "labels_judged": data.labels_judged,
         "classes": data.table.classes,
         # "<" is spelled out, so that no name can end the script element that holds the data.
         "label_rows": json.dumps(list(data.label_rows)).replace("<", "\\u003c") if data.label_rows else "",
