@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eyeline.errors import EyelineError
 from eyeline.networks import Network, create_network, network_info, network_names
+from networks import peers
 
 QUICK = (
     "lenet5", "lenet5_1998", "resnet10t", "plain20", "mobilenet_v1_025", "mobilenet_v2", "mobilenet_v3_small",
@@ -38,6 +39,8 @@ def build(name: str, **options: Any) -> Network:
     torch.manual_seed(0)
     options.setdefault("num_classes", 2)
     net = create_network(name, **options)
+    if name in ("efficientnet_v2_m", "efficientnet_v2_l"):
+        peers.damp(net)
     if not net.head.weight.any():
         nn.init.normal_(net.head.weight, std=0.02)
     return net

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from eyeline.networks import create_network, network_info, network_names
 from eyeline.networks.blocks import SameConv2d
+from networks import peers
 
 QUICK = ("lenet5_1998", "resnet20", "mobilenet_v1_025", "efficientnet_lite0", "vit_ti_16", "convnext_atto")
 LARGEST = 150e6  # parameters; a larger ONNX file needs external data
@@ -34,6 +35,8 @@ def net_and_images(name: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     options: dict[str, Any] = {"image_size": size} if family == "vit" else {}
     net = create_network(name, num_classes=3, **options).eval()
+    if name in ("efficientnet_v2_m", "efficientnet_v2_l"):
+        peers.damp(net)
     if not net.head.weight.any():
         nn.init.normal_(net.head.weight, std=0.02)
     return net, torch.randn(2, net.in_channels, size, size)
