@@ -13,7 +13,7 @@ from PIL import Image
 
 from eyeline.cli.app import run
 from eyeline.images import DecodeOptions, read_images
-from eyeline.jobs import check_images
+from eyeline.jobs import check_images, evaluate_model, train
 from eyeline.jobs.check_page import page_data
 from eyeline.jobs.looking import look_at_images, tie_duplicates
 from parts import write_parts
@@ -212,3 +212,21 @@ def test_nothing_is_changed_where_nothing_is_double(table):
     tied, left_out = tie_duplicates(table, np.arange(len(table)))
     assert tied is table
     assert len(left_out) == 0
+
+
+def test_evaluate_finds_the_test_part_of_a_run_whose_groups_were_tied(tmp_path):
+    """Otherwise images that were learned from would be measured as test images."""
+    folder = write_parts(tmp_path / "photos", seed=7)
+    for part in range(8):  # the same picture under another part's name: those parts become one
+        for path in (folder / "good").glob(f"part{part:02d}_*.png"):
+            shutil.copy(path, path.with_name(path.name.replace(f"part{part:02d}", f"part{part + 20}")))
+    run = train(folder, group_by=PATTERN, epochs=0, out=tmp_path / "run")
+    record = json.loads((run.folder / "run.json").read_text())
+    assert len(set(read_images(folder, group_by=PATTERN).groups)) == 24
+    assert run.evaluation.groups is not None
+    again = evaluate_model(run.model, folder, group_by=PATTERN)
+    assert again.part == "test"
+    assert again.evaluation.images == run.evaluation.images == record["splits"].count("test")
+    assert again.evaluation.groups == run.evaluation.groups
+    assert again.evaluation.confusion == run.evaluation.confusion
+    assert again.evaluation.auroc.value == pytest.approx(run.evaluation.auroc.value, abs=1e-6)

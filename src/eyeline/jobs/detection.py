@@ -73,7 +73,7 @@ def detection_by_size(
     inspector = load(model)
     contract = inspector.contract
     table = read_images(source, good=good or good_of(contract.good, source), group_by=group_by)
-    parts = parts_of(table, table.fingerprint() == contract.data.fingerprint, contract.seeds.get("split", 0))
+    table, parts = parts_of(table, contract, progress=progress)
     if split not in (None, "test", "all"):
         raise EyelineError(f"split is {split!r}; allowed: test, all", code="bad_option")
     if split == "test" and parts is None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeline.checks import connected_sets
 from eyeline.errors import EyelineError, nearest
-from eyeline.images import ImageTable, read_images, split_images
+from eyeline.images import ImageTable, read_images
+from eyeline.jobs.looking import deal_parts, scan_and_pair, tie_duplicates
 from eyeline.progress import Progress, silent
 from eyeline.runtime import Contract, Verdict, load
 from eyeline.verdicts import (
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 # What is said of a good part that does not pass when some go to a human.
 STOPPED = "failed or went to review"
-FRACTIONS = (0.6, 0.15, 0.25)  # of train, val and test, unless the source brings its own split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def evaluate_model(
             hint=nearest(unknown, contract.classes),
         )
     trained_on = table.fingerprint() == contract.data.fingerprint
-    parts = parts_of(table, trained_on, contract.seeds.get("split", 0))
+    table, parts = parts_of(table, contract, progress=progress)
     if split not in (None, "test", "all"):
         raise EyelineError(f"split is {split!r}; allowed: test, all", code="bad_option")
     if split == "test" and parts is None:
@@ -174,10 +175,21 @@ def good_of(good: str, source: str | Path) -> str | None:
     return good if Path(source).exists() else None
 
 
-def parts_of(table: ImageTable, trained_on: bool, seed: int) -> tuple[str, ...] | None:
-    """The part of each image: the source's own, or that of the run for the very data it was trained on."""
+def parts_of(
+    table: ImageTable, contract: Contract, *, progress: Progress = silent
+) -> tuple[ImageTable, tuple[str, ...] | None]:
+    """The part of each image: the source's own, or that of the run for the very data it was trained on.
+
+    Near duplicates are tied as `train` tied them, or images it learned from would be taken for its test part.
+
+    Returns
+    -------
+    The table, with the groups of the run where it is that of the run, and the parts, None where there are none.
+    """
     if table.splits is not None:
-        return table.splits if "test" in table.splits else None
-    if not trained_on:
-        return None
-    return split_images(table, fractions=FRACTIONS, seed=seed)
+        return table, table.splits if "test" in table.splits else None
+    if table.fingerprint() != contract.data.fingerprint:
+        return table, None
+    scan, pairs = scan_and_pair(table, contract.decode, progress=progress)
+    tied, left_out = tie_duplicates(table, connected_sets(pairs, len(table)))
+    return tied, deal_parts(tied, scan.usable, left_out, contract.seeds.get("split", 0))

@@ -34,9 +34,10 @@ from eyeline.checks import (
     thumbnail_leaks,
     tiny_defect_findings,
 )
-from eyeline.images import SPLITS, DecodeOptions, ImageTable
+from eyeline.images import SPLITS, DecodeOptions, ImageTable, split_images
 from eyeline.progress import Progress, silent
 
+FRACTIONS = (0.6, 0.15, 0.25)  # of train, val and test, unless the source brings its own split
 LINKED = 0.1  # share of the smaller group's pictures that joins two groups
 
 
@@ -56,15 +57,8 @@ class Looked:
 
 def look_at_images(table: ImageTable, decode: DecodeOptions, *, progress: Progress = silent) -> Looked:
     """Everything that needs no network: the pictures, duplicates, groups, leaks of thumbnails and files."""
-    scan = scan_images(table, decode=decode, progress=progress)
+    scan, pairs = scan_and_pair(table, decode, progress=progress)
     descriptors = describe_thumbnails(scan.thumbnails)
-    pairs = find_duplicates(
-        scan.thumbnails,
-        contents=scan.content_digests,
-        pixels=scan.pixel_digests,
-        usable=scan.usable,
-        progress=progress,
-    )
     sets = connected_sets(pairs, len(table))
     proposals = propose_groups(
         table.paths,
@@ -95,6 +89,21 @@ def look_at_images(table: ImageTable, decode: DecodeOptions, *, progress: Progre
         scores=scores,
         findings=tuple(findings),
     )
+
+
+def scan_and_pair(
+    table: ImageTable, decode: DecodeOptions, *, progress: Progress = silent
+) -> tuple[Scan, Pairs]:
+    """What is known of every picture, and which of them are the same: equal for equal images and options."""
+    scan = scan_images(table, decode=decode, progress=progress)
+    pairs = find_duplicates(
+        scan.thumbnails,
+        contents=scan.content_digests,
+        pixels=scan.pixel_digests,
+        usable=scan.usable,
+        progress=progress,
+    )
+    return scan, pairs
 
 
 def tie_duplicates(table: ImageTable, sets: NDArray[np.int64]) -> tuple[ImageTable, NDArray[np.int64]]:
@@ -135,6 +144,17 @@ def tie_duplicates(table: ImageTable, sets: NDArray[np.int64]) -> tuple[ImageTab
     return replace(
         table, groups=tied, group_source=f"{table.group_source}; those that share pictures joined"
     ), none
+
+
+def deal_parts(
+    table: ImageTable, usable: NDArray[np.bool_], left_out: NDArray[np.int64], seed: int
+) -> tuple[str, ...]:
+    """Part of every image of a tied table; an empty word for images that cannot be used or are left out."""
+    rows = np.setdiff1d(np.flatnonzero(usable), left_out)
+    splits = [""] * len(table)
+    for row, part in zip(rows, split_images(table.select(rows), fractions=FRACTIONS, seed=seed), strict=True):
+        splits[row] = part
+    return tuple(splits)
 
 
 def _linked_groups(groups: Sequence[str], sets: NDArray[np.int64]) -> list[tuple[str, str]]:

@@ -21,13 +21,12 @@ from eyeline.images import (
     make_folds,
     open_cache,
     read_images,
-    split_images,
 )
 from eyeline.jobs.check import second_opinion
-from eyeline.jobs.evaluate import FRACTIONS, figures_dict
+from eyeline.jobs.evaluate import figures_dict
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
 from eyeline.jobs.judged import judge_images, rows_of, write_predictions
-from eyeline.jobs.looking import Looked, look_at_images, tie_duplicates
+from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
 from eyeline.jobs.ship import ship_run
@@ -168,7 +167,7 @@ def train(
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
     looked = look_at_images(table, decode, progress=progress)
     table, left_out = tie_duplicates(table, looked.sets)
-    splits = _split(table, cache, left_out, record, wish.seed)
+    splits = tuple(record["splits"]) if record else deal_parts(table, cache.usable, left_out, wish.seed)
     fingerprint = table.fingerprint()
     if record and record["fingerprint"] != fingerprint:
         raise EyelineError(
@@ -258,20 +257,6 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not available:
         raise EyelineError("PyTorch finds no CUDA device here", code="no_device", hint="use --device cpu")
     return "cuda" if available and device != "cpu" else "cpu"
-
-
-def _split(
-    table: ImageTable, cache: PixelCache, left_out: NDArray[np.int64], record: dict[str, Any], seed: int
-) -> tuple[str, ...]:
-    """Part of every image of the table; an empty word for images that cannot be used or are left out."""
-    if record:
-        return tuple(record["splits"])
-    usable = np.setdiff1d(np.flatnonzero(cache.usable), left_out)
-    parts = split_images(table.select(usable), fractions=FRACTIONS, seed=seed)
-    splits = [""] * len(table)
-    for row, part in zip(usable, parts, strict=True):
-        splits[row] = part
-    return tuple(splits)
 
 
 def _prepare(
