@@ -56,7 +56,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(parts, tmp_path_factory):
-    return train(parts, epochs=0, out=tmp_path_factory.mktemp("run") / "run").model
+    return train(parts, epochs=0, folds=0, out=tmp_path_factory.mktemp("run") / "run").model
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_the_run_folder_is_complete(run, photos):
     assert {
         "run.json",
         "metrics.jsonl",
-        "checkpoints",
+        "folds",
         "predictions.parquet",
         "model.onnx",
         "report.html",
@@ -54,7 +54,7 @@ def test_no_part_stands_on_both_sides(run):
         parts.setdefault(row["group"], set()).add(row["split"])
     assert len(parts) == 16
     assert all(len(splits) == 1 for splits in parts.values())
-    assert {next(iter(splits)) for splits in parts.values()} == {"train", "val", "test"}
+    assert {next(iter(splits)) for splits in parts.values()} == {"train", "test"}
 
 
 def test_the_artifact_says_what_the_run_says(run):

@@ -1,4 +1,4 @@
-"""What the trained network says about every image: calibrated and cut on validation, measured on test."""
+"""What the trained network says about every image: calibrated and cut on left-out images, measured on test."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ from eyeline.verdicts import (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LeftOut:
+    """Training images as networks judge them that never saw their groups: what the cuts are chosen on."""
+
+    rows: NDArray[np.int64]  # (M,)
+    logits: NDArray[np.float32]  # (M, K)
+    folds: NDArray[np.int64]  # (M,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
     """What the trained network says about every usable image, and what was made of it."""
 
@@ -43,6 +52,9 @@ class Judged:
     probabilities: NDArray[np.float64]  # (N, K), calibrated
     calibration: Calibration
     threshold: Threshold
+    left_out: NDArray[
+        np.float64
+    ]  # (N,) calibrated defect scores of networks that did not see the image; NaN elsewhere
     evaluation: Evaluation  # of the test part
     promises: Promises | None  # None when nothing was asked for
     space: FeatureSpace | None = None  # of the pooled features, where unknown objects are told
@@ -65,29 +77,34 @@ def judge_images(
     normalize: Normalization,
     wishes: Wishes,
     progress: Progress,
+    *,
+    left_out: LeftOut | None = None,
 ) -> Judged:
-    """Calibrate and choose the cuts on the validation part; measure, and check what was promised, on the test part."""
-    usable, val, test = (
-        np.flatnonzero(cache.usable).astype(np.int64),
-        rows_of(splits, "val"),
-        rows_of(splits, "test"),
-    )
+    """Calibrate and choose the cuts on left-out images; measure, and check what was promised, on the test part.
+
+    The left-out images are those of cross-validation, if there was one, else the validation part.
+    """
+    usable, test = np.flatnonzero(cache.usable).astype(np.int64), rows_of(splits, "test")
     logits = np.zeros((len(table), len(table.classes)), np.float32)
     logits[usable] = predict_logits(net, cache.pixels, usable, normalize, progress=progress)
+    if left_out is None:
+        val = rows_of(splits, "val")
+        left_out = LeftOut(rows=val, logits=logits[val], folds=np.zeros(len(val), np.int64))
+    held = left_out.rows
     groups = None if table.groups is None else np.array(table.groups, dtype=object)
-    temperature = fit_temperature(
-        logits[val], table.targets[val], groups=None if groups is None else groups[val]
-    )
+    held_groups = None if groups is None else groups[held]
+    temperature = fit_temperature(left_out.logits, table.targets[held], groups=held_groups)
     probabilities = temperature.apply(logits)
     scores = defect_scores(probabilities, 0)
-    choice = choose_cuts(
-        scores[val], table.is_defect[val], wishes, groups=None if groups is None else groups[val]
-    )
+    held_scores = defect_scores(temperature.apply(left_out.logits), 0)
+    choice = choose_cuts(held_scores, table.is_defect[held], wishes, groups=held_groups)
     space, distances, told = None, None, None
     unknown: NDArray[np.bool_] | None = None
     if wishes.unknown is not None:
-        space, distances = _measure_distances(net, table, cache, splits, normalize, progress)
-        told = unknown_rule(distances[val], wishes.unknown)
+        space, distances, held_distances = _measure_distances(
+            net, table, cache, splits, normalize, left_out, progress
+        )
+        told = unknown_rule(held_distances, wishes.unknown)
         unknown = None if told.threshold is None else np.asarray(distances > told.threshold)
     progress("evaluating", 0, 1, "")
     evaluation = evaluate(
@@ -114,9 +131,12 @@ def judge_images(
         )
         if promises.text:
             evaluation = evaluation.model_copy(update={"claim": f"{promises.text} {evaluation.claim}"})
+    unseen = np.full(len(table), np.nan)
+    unseen[held] = held_scores
     return Judged(
         logits=logits,
         probabilities=probabilities,
+        left_out=unseen,
         calibration=Calibration(
             temperature=temperature.value,
             reason=temperature.reason,
@@ -126,7 +146,7 @@ def judge_images(
             ece_before=temperature.ece_before,
             ece_after=temperature.ece_after,
         ),
-        threshold=_threshold(choice, len(val)),
+        threshold=_threshold(choice, len(held), "cross-validation" if left_out.folds.any() else "validation"),
         evaluation=evaluation,
         promises=promises,
         space=None if unknown is None else space,
@@ -141,14 +161,25 @@ def _measure_distances(
     cache: PixelCache,
     splits: tuple[str, ...],
     normalize: Normalization,
+    left_out: LeftOut,
     progress: Progress,
-) -> tuple[FeatureSpace, NDArray[np.float64]]:
-    """The space of the training part's pooled features, and how far every image lies from it, ``(N,)``."""
+) -> tuple[FeatureSpace, NDArray[np.float64], NDArray[np.float64]]:
+    """The space of the training part's pooled features, and how far every image lies from it, ``(N,)``.
+
+    Last, how far the left-out images ``(M,)`` lie from a space that was fitted without them.
+    """
     usable, train = np.flatnonzero(cache.usable).astype(np.int64), rows_of(splits, "train")
     features = np.zeros((len(table), net.head.in_features), np.float32)
     features[usable] = embed_pixels(net, cache.pixels, usable, normalize, progress=progress)[0]
     space = fit_space(features[train], table.targets[train])
-    return space, space.distances(features)
+    distances = space.distances(features)
+    held = distances[left_out.rows]
+    for fold in np.unique(left_out.folds) if left_out.folds.any() else ():
+        inside = left_out.folds == fold
+        others = left_out.rows[~inside]
+        without = fit_space(features[others], table.targets[others])
+        held[inside] = without.distances(features[left_out.rows[inside]])
+    return space, distances, held
 
 
 def _novelty(told: UnknownRule | None) -> Novelty | None:
@@ -157,12 +188,12 @@ def _novelty(told: UnknownRule | None) -> Novelty | None:
     return Novelty(threshold=told.threshold, alpha=told.alpha, images=told.images)
 
 
-def _threshold(choice: Choice, images: int) -> Threshold:
+def _threshold(choice: Choice, images: int, part: str) -> Threshold:
     return Threshold(
         value=choice.low,
         review=None if choice.high is None else (choice.low, choice.high),
         rule=choice.rule,
-        part="validation",
+        part=part,
         images=images,
         guarantee=None if choice.claim is None else choice.claim.to_dict(),
     )
@@ -171,7 +202,7 @@ def _threshold(choice: Choice, images: int) -> Threshold:
 def write_predictions(
     path: Path, table: ImageTable, cache: PixelCache, splits: tuple[str, ...], judged: Judged
 ) -> None:
-    """Every image: part, group, truth, probabilities and verdict."""
+    """Every image: part, group, truth, probabilities and verdict, and what the cuts were chosen on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -193,6 +224,7 @@ def write_predictions(
         "score": [
             float(s) if ok else None for s, ok in zip(1 - judged.probabilities[:, 0], usable, strict=True)
         ],
+        "left_out_score": [None if np.isnan(s) else float(s) for s in judged.left_out],
         "error": [cache.errors[row].code if row in cache.errors else None for row in range(len(table))],
     }
     for number, name in enumerate(table.classes):

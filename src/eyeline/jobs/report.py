@@ -47,7 +47,9 @@ def report_run(
     contract = artifact.contract
     named = replace(table, paths=display_names(table.paths))
     names = dict(zip(table.paths, named.paths, strict=True))
-    val = splits.count("val")
+    held_out = (
+        "validation images" if judged.threshold.part == "validation" else "training images, each left out"
+    )
     data = ReportData(
         title=table.name,
         network=contract.network,
@@ -61,7 +63,7 @@ def report_run(
         evidence=_evidence(artifact, cache, rows, progress) if contract.evidence.exact else None,
         promises=judged.promises,
         unknown=None if judged.unknown is None else judged.unknown[rows],
-        threshold_note=f"{_RULES[judged.threshold.rule]}, on {val:,} validation images",
+        threshold_note=f"{_RULES[judged.threshold.rule]}, on {judged.threshold.images:,} {held_out}",
         calibration_note=judged.calibration.reason,
         findings=tuple(record.get("findings", ())),
         protocols=tuple(
@@ -76,6 +78,7 @@ def report_run(
             for result in protocols
         ),
         history=fitted.history,
+        choice=(record.get("choice") or {}).get("text", ""),
         seconds=seconds,
         model=ShippedModel(
             name="model.onnx",
@@ -89,6 +92,7 @@ def report_run(
         recipe={
             "weights": record["weights"] or "none",
             "steps": fitted.plan.steps,
+            **({"folds": record["folds"]} if record.get("folds") else {}),
             "chosen epoch": f"{fitted.best_epoch}, by {fitted.metric}",
             **record["recipe"],
             "head penalty": fitted.penalty,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,27 @@ from eyeline.images import (
 from eyeline.jobs.check import second_opinion
 from eyeline.jobs.evaluate import figures_dict
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
-from eyeline.jobs.judged import judge_images, rows_of, write_predictions
+from eyeline.jobs.judged import LeftOut, judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
 from eyeline.jobs.ship import ship_run
-from eyeline.networks import Network, create_network, network_info
+from eyeline.networks import VIEWS, Network, Views, create_network, network_info
 from eyeline.progress import Progress, silent
 from eyeline.training import (
     Examples,
     Normalization,
     Recipe,
+    cross_fit,
     embed_pixels,
     fit,
     freeze_batch_norm,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
+
+FEW_IMAGES = 5000  # up to here training images are cross-fitted
+FOLDS = 3
+HEAD_FOLDS = 5  # for the penalty of the fitted head, where there is a validation part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,8 @@ class TrainOptions:
     group_by: str | None = None
     budget: float | None = None  # seconds for training
     epochs: int | None = None
+    folds: int | None = None  # of cross-validation; 0: a validation part instead; None: by the data
+    views: int = 1  # mirrored and turned views of each image to average, if left-out images gain by it
     seed: int = 0
     max_bad: float = 0.01
     device: str = "auto"
@@ -83,6 +90,9 @@ class Run:
     network: str
     notes: tuple[str, ...]
     promises: Promises | None = None  # what was asked of the decisions, and what became of it
+    choice: dict[str, Any] | None = (
+        None  # fine-tuning or the fitted head, and by how much; None without folds
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of ``eyeline train --json``."""
@@ -93,6 +103,7 @@ class Run:
             "seconds": round(self.seconds, 1),
             "network": self.network,
             "test": figures_dict(self.evaluation, self.promises),
+            "choice": self.choice,
             "protocols": [protocol.to_dict() for protocol in self.protocols],
             "notes": list(self.notes),
         }
@@ -162,12 +173,26 @@ def train(
             f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",
             code="bad_option",
         )
+    if wish.views not in VIEWS or (wish.views == 8 and decode.image_size[0] != decode.image_size[1]):
+        raise EyelineError(
+            f"views is {wish.views}; allowed: 1, 2, 4, and 8 of square images", code="bad_option"
+        )
     if resume is None:
         folder = create_run(out, table.name)
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
     looked = look_at_images(table, decode, progress=progress)
-    table, left_out = tie_duplicates(table, looked.sets)
-    splits = tuple(record["splits"]) if record else deal_parts(table, cache.usable, left_out, wish.seed)
+    table, copies = tie_duplicates(table, looked.sets)
+    if record:
+        splits, folds = tuple(record["splits"]), record.get("folds", 0)
+    else:
+        splits = deal_parts(table, cache.usable, copies, wish.seed)
+        splits, folds = choose_folds(table, splits, wish, tunable=weights is not None and recipe.fit_head)
+        if wish.views > 1 and not folds:
+            raise EyelineError(
+                f"views is {wish.views}: whether they pay is asked of cross-validation, and this run has none",
+                code="bad_option",
+                hint="--folds 3",
+            )
     fingerprint = table.fingerprint()
     if record and record["fingerprint"] != fingerprint:
         raise EyelineError(
@@ -185,32 +210,41 @@ def train(
             "fingerprint": fingerprint,
             "environment": environment(),
             "splits": list(splits),
+            "folds": folds,
             "decoders": cache.decoders,
             "unusable": {table.paths[row]: error.code for row, error in cache.errors.items()}
-            | {table.paths[row]: "shows what is tested" for row in left_out},
+            | {table.paths[row]: "shows what is tested" for row in copies},
         }
         write_record(folder, record)
 
     normalize = Normalization(info.mean, info.std, device).for_channels(decode.channels)
     net.to(device)
     examples, protocols = _prepare(
-        net, table, looked, cache, splits, recipe, normalize, record, wish, progress
+        net, table, looked, cache, splits, folds, recipe, normalize, record, wish, progress
     )
     record["protocols"] = [protocol.to_dict() for protocol in protocols]
     write_record(folder, record)
-    fitted = fit(
-        net,
-        examples,
-        recipe,
-        normalize,
-        folder=folder,
-        seed=wish.seed,
-        budget=None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
-        resume=resume is not None,
-        progress=progress,
+    how: dict[str, Any] = {
+        "folder": folder,
+        "seed": wish.seed,
+        "budget": None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
+        "resume": resume is not None,
+        "progress": progress,
+    }
+    if folds:
+        groups = None if table.groups is None else np.array(table.groups, dtype=object)[examples.train]
+        crossed = cross_fit(net, examples, recipe, normalize, groups=groups, views=wish.views, **how)
+        fitted, choice = crossed.fit, crossed.to_dict()
+        if crossed.views > 1:
+            fitted = replace(fitted, network=Views(fitted.network, crossed.views))
+        left_out = LeftOut(rows=examples.train, logits=crossed.logits, folds=examples.folds)
+    else:
+        fitted, choice, left_out = fit(net, examples, recipe, normalize, **how), None, None
+    judged = judge_images(
+        fitted.network, table, cache, splits, normalize, wishes, progress, left_out=left_out
     )
-    judged = judge_images(fitted.network, table, cache, splits, normalize, wishes, progress)
     record |= {
+        "choice": choice,
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
         "training_seconds": round(fitted.seconds, 1),
@@ -239,6 +273,7 @@ def train(
         seconds=time.monotonic() - started,
         network=wish.network,
         notes=fitted.notes,
+        choice=choice,
     )
 
 
@@ -259,12 +294,49 @@ def choose_device(device: str) -> str:
     return "cuda" if available and device != "cpu" else "cpu"
 
 
+def choose_folds(
+    table: ImageTable, splits: tuple[str, ...], wish: TrainOptions, *, tunable: bool
+) -> tuple[tuple[str, ...], int]:
+    """The parts of a run, and how many folds its training images are dealt into; 0 keeps the validation part.
+
+    Unless told otherwise, a few thousand images with published weights are cross-fitted: a validation part of so
+    few says little, and the images in it teach nothing. More images, a validation part that the source brings
+    along, or weights drawn at random (whose average means nothing) keep the validation part.
+
+    Raises
+    ------
+    EyelineError : folds were asked for that cannot be made.
+    """
+    given = table.splits is not None and "val" in table.splits
+    rows = np.flatnonzero(np.isin(splits, ("train", "val")))
+    if wish.folds == 0 or (wish.folds is None and (not tunable or given or len(rows) > FEW_IMAGES)):
+        return splits, 0
+    if not tunable:
+        raise EyelineError(
+            f"folds is {wish.folds}: cross-fitting averages networks that start from the same published weights "
+            "and a fitted head, and this run has none",
+            code="bad_option",
+            hint="--folds 0",
+        )
+    merged = tuple("train" if part == "val" else part for part in splits)
+    for count in (wish.folds,) if wish.folds else (FOLDS, 2):
+        try:
+            make_folds(table.select(rows), k=count, seed=wish.seed)
+        except EyelineError:
+            if wish.folds:
+                raise
+            continue
+        return merged, count
+    return splits, 0
+
+
 def _prepare(
     net: Network,
     table: ImageTable,
     looked: Looked,
     cache: PixelCache,
     splits: tuple[str, ...],
+    folds: int,
     recipe: Recipe,
     normalize: Normalization,
     record: dict[str, Any],
@@ -281,7 +353,7 @@ def _prepare(
     protocols: tuple[ProtocolResult, ...] = ()
     if "protocols" in record:
         protocols = tuple(ProtocolResult.from_dict(row) for row in record["protocols"])
-    elif net.load_report is not None:
+    if net.load_report is not None and (folds or "protocols" not in record):
         freeze_batch_norm(net, recipe, normalize(cache.pixels[train[:1]]))
         found = embed_pixels(
             net,
@@ -292,12 +364,13 @@ def _prepare(
             maximum=net.gap_head,
             progress=progress,
         )
-        views = found.mean(axis=0)
-        protocols = compare_protocols(table.select(usable), views, progress=progress)
-        findings = list(looked.findings)
-        with suppress(EyelineError):  # too few groups or defects for two folds: nothing can be left out
-            findings += second_opinion(table, looked, usable, views, protocols, wish.network).findings
-        _record_findings(record, table, findings)
+        if "protocols" not in record:
+            views = found.mean(axis=0)
+            protocols = compare_protocols(table.select(usable), views, progress=progress)
+            findings = list(looked.findings)
+            with suppress(EyelineError):  # too few groups or defects for two folds: nothing can be left out
+                findings += second_opinion(table, looked, usable, views, protocols, wish.network).findings
+            _record_findings(record, table, findings)
         features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
         features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
     elif "findings" not in record:
@@ -308,7 +381,7 @@ def _prepare(
         classes=len(table.classes),
         train=train,
         val=rows_of(splits, "val"),
-        folds=make_folds(table.select(train), seed=wish.seed),
+        folds=make_folds(table.select(train), k=folds or HEAD_FOLDS, seed=wish.seed),
         weights=None if table.weights is None else np.array(table.weights),
         features=features,
     )

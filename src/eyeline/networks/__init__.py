@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from eyeline.networks.blocks import Network
     from eyeline.networks.efficientnet import Scaling, scale
     from eyeline.networks.folding import fold_batch_norm
+    from eyeline.networks.views import VIEWS, Views
     from eyeline.networks.weights import LoadReport, find_weights, load_weights
 
 __all__ = [
+    "VIEWS",
     "LoadReport",
     "Network",
     "NetworkInfo",
     "Scaling",
+    "Views",
     "create_network",
     "find_weights",
     "fold_batch_norm",
@@ -33,6 +36,8 @@ _LAZY = {
     "LoadReport": "weights",
     "find_weights": "weights",
     "load_weights": "weights",
+    "VIEWS": "views",
+    "Views": "views",
     "Scaling": "efficientnet",
     "scale": "efficientnet",
 }

@@ -101,6 +101,8 @@ class ReportData:
     findings: tuple[Mapping[str, Any], ...] = ()
     """What the check of the images found, as `Finding.to_dict` gives it, ranked."""
     protocols: tuple[Protocol, ...] = ()
+    choice: str = ""
+    """Fine-tuning or the fitted head alone, and by how much, in a sentence."""
     history: tuple[Mapping[str, float | None], ...] = ()
     """One mapping an epoch: ``epoch`` (0 before any training), ``loss``, and where known ``val_loss``, and
     ``val_auroc`` or, for several classes, ``val_balanced_accuracy``."""

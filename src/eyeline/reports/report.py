@@ -63,13 +63,14 @@ def _training(data: ReportData) -> dict[str, Any] | None:
     epochs = [_known(row.get("epoch", i + 1)) or 0.0 for i, row in enumerate(data.history)]
     plots = []
     several = len(data.table.classes) > 2 and any("val_balanced_accuracy" in row for row in data.history)
+    where = "left-out images" if data.choice else "validation"
     chosen_by = (
-        ("Balanced accuracy on validation", {"validation": "val_balanced_accuracy"})
+        (f"Balanced accuracy on {where}", {where: "val_balanced_accuracy"})
         if several
-        else ("AUROC on validation", {"validation": "val_auroc"})
+        else (f"AUROC on {where}", {where: "val_auroc"})
     )
     for label, names in (
-        ("Loss", {"training": "loss", "validation": "val_loss"}),
+        ("Loss", {"training": "loss", where: "val_loss"}),
         chosen_by,
     ):
         series = {name: [_known(row.get(key)) for row in data.history] for name, key in names.items()}
@@ -84,6 +85,7 @@ def _training(data: ReportData) -> dict[str, Any] | None:
             )
     return {
         "plots": plots,
+        "choice": data.choice,
         "epochs": counted(int(max(epochs, default=0)), "epoch"),
         "time": "" if data.seconds is None else duration(data.seconds),
     }

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from eyeline.errors import EyelineError, GateError
 from eyeline.evidence import map_placement
 from eyeline.files import write_atomically
 from eyeline.images import DecodeOptions
+from eyeline.networks import Views
 from eyeline.progress import Progress, silent
 from eyeline.runtime import (
     TOLERANCE,
@@ -161,13 +163,23 @@ def software_versions() -> dict[str, str]:
 
 
 def _placed(evidence: Evidence, net: nn.Module, decode: DecodeOptions) -> Evidence:
-    """The evidence with where its cells lie, if they lie on a grid."""
+    """The evidence with where its cells lie, if they lie on a grid.
+
+    Maps of several views are averaged, each turned back: their cells lie symmetrically about the image's middle.
+    """
     if not evidence.exact:
         return evidence
+    inner: Any = net.net if isinstance(net, Views) else net
     try:
-        stride, offset = map_placement(net, decode.image_size, in_channels=decode.channels)
+        stride, offset = map_placement(inner, decode.image_size, in_channels=decode.channels)
     except EyelineError:  # shown side by side then
         return evidence
+    if isinstance(net, Views) and net.views > 1:
+        with torch.no_grad():
+            last = inner.forward_features(torch.zeros(1, decode.channels, *decode.image_size))
+        sides = zip(decode.image_size, last.shape[2:], stride, strict=True)
+        y, x = ((side - 1 - (cells - 1) * step) / 2 for side, cells, step in sides)
+        offset = (y, x)
     return evidence.model_copy(update={"stride": stride, "offset": offset})
 
 

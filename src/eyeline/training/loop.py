@@ -81,6 +81,7 @@ def fit(
     budget: float | None = None,
     steps: int | None = None,
     resume: bool = False,
+    choose_epoch: bool = True,
     progress: Progress = silent,
 ) -> Fit:
     """Train `net` in place and return it with the weights of its best epoch.
@@ -91,6 +92,8 @@ def fit(
     budget : seconds for this call; the schedule is fitted to it by a short probe. `steps` sets it directly.
     resume : go on from the newest checkpoint of `folder`, to the same bits as if never stopped (same number of
         threads and versions assumed).
+    choose_epoch : keep the epoch that does best on the validation part. Without it there need be none, and the
+        last moving average is kept: the schedule ends at rest, and a fold that judges must not choose as well.
 
     Raises
     ------
@@ -151,7 +154,7 @@ def fit(
         plan = make_plan(fitting, per_epoch, recipe)
     else:
         plan = make_plan(recipe.epochs * per_epoch, per_epoch, recipe)
-    return trainer.run(plan, folder, saved, penalty, started, progress)
+    return trainer.run(plan, folder, saved, penalty, choose_epoch, progress)
 
 
 def freeze_batch_norm(net: Network, recipe: Recipe, example: Tensor) -> bool:
@@ -274,7 +277,13 @@ class _Trainer:
         }
 
     def run(
-        self, plan: Plan, folder: Path, saved: Any, penalty: float | None, started: float, progress: Progress
+        self,
+        plan: Plan,
+        folder: Path,
+        saved: Any,
+        penalty: float | None,
+        choose_epoch: bool,
+        progress: Progress,
     ) -> Fit:
         """The loop. Everything it needs to go on is in `state` and the tensors of a checkpoint."""
         checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
@@ -295,13 +304,15 @@ class _Trainer:
             save_checkpoint(checkpoints, step, self.tensors(), state)
 
         def finish_epoch(epoch: int, loss: float | None) -> None:
-            figures = self.validate()
+            figures = self.validate() if choose_epoch else {}
             seconds = round(before + time.monotonic() - clock, 2)
             row = {"epoch": epoch, "step": step, "loss": loss, **figures, "seconds": seconds}
             state["history"].append(row)
             _append(metrics, row)
             rows = state["history"]
-            if state["best_epoch"] < 0 or row[metric] > next(
+            if not choose_epoch:
+                state["best_epoch"] = epoch
+            elif state["best_epoch"] < 0 or row[metric] > next(
                 r[metric] for r in rows if r["epoch"] == state["best_epoch"]
             ):
                 state["best_epoch"] = epoch
@@ -310,7 +321,7 @@ class _Trainer:
 
         last_saved = time.monotonic()
         with catch_interruption() as interrupted:
-            if saved is None:
+            if saved is None and choose_epoch:
                 finish_epoch(0, None)
             self.train_mode(self.net)
             order: list[Ints] = []
@@ -326,13 +337,11 @@ class _Trainer:
                 if position + 1 == plan.steps_per_epoch or step == plan.steps:
                     finish_epoch(epoch, mean_loss)
                     losses = 0.0
-                best = max(row[metric] for row in state["history"])
-                progress(
-                    "training",
-                    step,
-                    plan.steps,
-                    f"epoch {epoch}, loss {mean_loss:.3f}, best {metric} {best:.3f}",
+                best = [row[metric] for row in state["history"] if metric in row]
+                note = f"epoch {epoch}, loss {mean_loss:.3f}" + (
+                    f", best {metric} {max(best):.3f}" if best else ""
                 )
+                progress("training", step, plan.steps, note)
                 if interrupted or time.monotonic() - last_saved > SAVE_SECONDS:
                     save()
                     last_saved = time.monotonic()
@@ -345,7 +354,8 @@ class _Trainer:
                     )
             save()
 
-        self.average.load_state_dict(read_tensors(best_file)[0])
+        if choose_epoch:
+            self.average.load_state_dict(read_tensors(best_file)[0])
         undo_balance(self.average, class_weights(self.examples, self.recipe))
         return Fit(
             network=self.average,

@@ -1,0 +1,374 @@
+"""Cross-fitting: every training image is judged by a network that never saw its part, and none is set aside.
+
+A validation part takes a seventh of the labels and then speaks for few parts. Here the training images are dealt
+into folds, whole groups at a time, and a network is fine-tuned for each fold on the others. What these say about the
+images they did not see chooses between fine-tuning and the fitted head alone, and later calibrates the probabilities
+and the cuts; the average of their weights is the network that ships, at the cost of one. Networks fine-tuned from
+the same weights lie close enough for that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eyeline.errors import Interrupted
+from eyeline.files import write_atomically
+from eyeline.networks import Network, Views
+from eyeline.progress import Progress, silent
+from eyeline.training.batches import Ints, Normalization
+from eyeline.training.checkpoint import read_tensors, write_tensors
+from eyeline.training.head import fit_head
+from eyeline.training.inference import Floats, embed_pixels, predict_logits
+from eyeline.training.loop import (
+    Examples,
+    Fit,
+    class_weights,
+    fit,
+    freeze_batch_norm,
+    loss_weights,
+    undo_balance,
+)
+from eyeline.training.plan import make_plan
+from eyeline.training.recipe import Recipe
+from eyeline.verdicts import (
+    Comparison,
+    auroc,
+    compare_models,
+    defect_scores,
+    group_permutation_test,
+    negative_log_likelihood,
+    softmax,
+)
+
+HEAD, TUNED = "fitted head", "fine-tuned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossFit:
+    """A network trained on every training image, and what was said of each by networks that did not see it."""
+
+    fit: Fit  # its network is the average of the folds' networks, or the published one with the fitted head
+    logits: Floats  # (len(examples.train), K), left out, in the order of examples.train
+    method: str  # "fine-tuned" or "fitted head"
+    figure: str  # "auroc", or "accuracy" of more than two classes
+    head: float  # the figure of the fitted head on left-out images
+    tuned: float | None  # that of fine-tuning; None when it was not tried
+    gain: Comparison | None  # fine-tuned minus fitted head, on the same images, by whole groups
+    views: int = 1  # of each image that pay to be averaged, of those asked for
+    views_gain: Comparison | None = None  # several views minus one, with the chosen method
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the record of a run."""
+        return {
+            "method": self.method,
+            "figure": self.figure,
+            "fitted head": self.head,
+            "fine-tuned": self.tuned,
+            "gain": None if self.gain is None else self.gain.to_dict(),
+            "views": self.views,
+            "views gain": None if self.views_gain is None else self.views_gain.to_dict(),
+            "text": self.text,
+        }
+
+    @property
+    def text(self) -> str:
+        """What was chosen, and by how much."""
+        name = "AUROC" if self.figure == "auroc" else self.figure
+        if self.views_gain is None:
+            views = ""
+        elif self.views > 1:
+            views = f" {self.views} views of each image are averaged: {self.views_gain.difference:+.3f}."
+        else:
+            views = f" Several views of each image do not pay: {self.views_gain.difference:+.3f}."
+        if self.gain is None or self.tuned is None:
+            return f"A head fitted on frozen features; {name} {self.head:.3f} on left-out images.{views}"
+        gain, chosen = self.gain, self.method == TUNED
+        units = (
+            f"{gain.images:,} images"
+            if gain.groups is None
+            else f"{gain.images:,} images of {gain.groups} groups"
+        )
+        sure = "" if gain.conclusive() else "; too few to be sure of the sign"
+        return (
+            f"{'Fine-tuning was' if chosen else 'The fitted head was'} chosen by cross-validation: {name} "
+            f"{self.tuned:.3f} fine-tuned, {self.head:.3f} with the fitted head alone, a difference of "
+            f"{gain.difference:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] on {units} left out{sure}.{views}"
+        )
+
+
+def cross_fit(
+    net: Network,
+    examples: Examples,
+    recipe: Recipe,
+    normalize: Normalization,
+    *,
+    folder: Path,
+    groups: NDArray[Any] | None = None,
+    views: int = 1,
+    seed: int = 0,
+    budget: float | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> CrossFit:
+    """Train one network a fold of ``examples.folds``, and average them if that beats the fitted head.
+
+    Parameters
+    ----------
+    net : with published weights; changed in place to the network that ships.
+    examples : no validation part is needed. `folds` are those of cross-validation.
+    folder : of the run: ``metrics.jsonl``, and a folder in ``folds/`` for each fold with its network.
+    groups : of the training images, ``(len(examples.train),)``; the comparison is made by whole groups.
+    views : of each image (see `Views`) that may be averaged, and are where left-out images gain by it; a fitted
+        head alone averages two at most.
+    budget : seconds for all folds together; `steps` sets the steps of each fold.
+    resume : go on with what `folder` holds.
+
+    Raises
+    ------
+    Interrupted, EyelineError : as `fit`.
+    """
+    train, folds = examples.train, examples.folds
+    freeze_batch_norm(net, recipe, normalize(examples.pixels[train[:1]]))
+    if examples.features is None:
+        features = np.zeros((1 + recipe.flips, len(examples.targets), net.head.in_features), np.float32)
+        features[:, train] = embed_pixels(
+            net, examples.pixels, train, normalize, half_turn=recipe.flips, progress=progress
+        )
+        examples = replace(examples, features=features)
+    head_views, penalty = _fit_head_to_all(net, examples, recipe)
+    figure = "auroc" if examples.classes == 2 else "accuracy"
+    targets = examples.targets[train]
+
+    def judged(one: Floats, many: Floats | None, count: int) -> dict[str, Any]:
+        """Left-out logits by one view or several, whichever is better."""
+        if many is None:
+            return {"logits": one}
+        gain = _compare(many, one, targets, figure, groups)
+        pays = gain.difference > 0
+        return {"logits": many if pays else one, "views": count if pays else 1, "views_gain": gain}
+
+    head_logits = head_views[0]
+    rows: list[dict[str, Any]] = [{"epoch": 0, "step": 0, "loss": None, **_figures(head_logits, targets)}]
+    score = _score(head_logits, targets, figure)
+    both = head_views.mean(0) if views > 1 and len(head_views) > 1 else None
+    alone = CrossFit(
+        fit=Fit(
+            network=net.eval(),
+            history=tuple(rows),
+            best_epoch=0,
+            metric="cross-validation",
+            plan=make_plan(0, 1, recipe),
+            penalty=penalty,
+            seconds=0.0,
+            notes=(),
+        ),
+        method=HEAD,
+        figure=figure,
+        head=score,
+        tuned=None,
+        gain=None,
+        **judged(head_logits, both, 2),
+    )
+    if steps == 0 or (steps is None and budget is None and recipe.epochs == 0):
+        return alone
+
+    numbers = np.unique(folds)
+    fits: list[Fit] = []
+    logits = np.zeros_like(head_logits)
+    averaged = np.zeros_like(head_logits) if views > 1 else None
+    for position, number in enumerate(numbers):
+        seen = folds != number
+        part = replace(examples, train=train[seen], val=train[:0], folds=_dense(folds[seen]))
+        fitted = _fit_fold(
+            net,
+            part,
+            recipe,
+            normalize,
+            run=folder,
+            number=position + 1,
+            seed=seed,
+            budget=None if budget is None else budget / len(numbers),
+            steps=fits[0].plan.steps if fits else steps,
+            resume=resume,
+            progress=_of_fold(progress, position, len(numbers)),
+        )
+        if fitted.plan.steps == 0:  # no time for a single step
+            return alone
+        logits[~seen] = predict_logits(fitted.network, examples.pixels, train[~seen], normalize)
+        if averaged is not None:
+            several = Views(fitted.network, views)
+            averaged[~seen] = predict_logits(several, examples.pixels, train[~seen], normalize)
+        fits.append(fitted)
+        lines = [row | {"fold": k + 1} for k, done in enumerate(fits) for row in done.history]
+        write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    gain = _compare(logits, head_logits, targets, figure, groups)
+    if gain.difference > 0:
+        average_weights(net, [fitted.network for fitted in fits])
+    for epoch in range(1, max(len(fitted.history) for fitted in fits) + 1):
+        same = [row for fitted in fits for row in fitted.history if row["epoch"] == epoch]
+        rows.append(
+            {"epoch": epoch, "step": same[0]["step"], "loss": float(np.mean([r["loss"] for r in same]))}
+        )
+    rows[-1] |= _figures(logits, targets)
+    whole = Fit(
+        network=net.eval(),
+        history=tuple(rows),
+        best_epoch=rows[-1]["epoch"] if gain.difference > 0 else 0,
+        metric="cross-validation",
+        plan=fits[0].plan,
+        penalty=penalty,
+        seconds=sum(fitted.seconds for fitted in fits),
+        notes=tuple(note for fitted in fits for note in fitted.notes),
+    )
+    return CrossFit(
+        fit=whole,
+        method=TUNED if gain.difference > 0 else HEAD,
+        figure=figure,
+        head=score,
+        tuned=_score(logits, targets, figure),
+        gain=gain,
+        **(judged(logits, averaged, views) if gain.difference > 0 else judged(head_logits, both, 2)),
+    )
+
+
+@torch.no_grad()
+def average_weights(net: Network, networks: list[Network]) -> None:
+    """Give `net` the mean of the weights of networks of its own shape."""
+    states = [network.state_dict() for network in networks]
+    mean: dict[str, Tensor] = {}
+    for name, value in states[0].items():
+        values = torch.stack([state[name].double() for state in states])
+        mean[name] = values.mean(0).to(value.dtype) if value.is_floating_point() else value
+    net.load_state_dict(mean)
+
+
+def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[Floats, float]:
+    """Put the head fitted to all training images into `net`; its logits of left-out images, its penalty.
+
+    The logits ``(V, M, K)`` are of each view in `Examples.features`; the first is the image as it is.
+    """
+    assert examples.features is not None
+    train, balance = examples.train, class_weights(examples, recipe)
+    features = examples.features[:, train]
+    views = len(features)
+    head = fit_head(
+        features.reshape(views * len(train), -1),
+        np.tile(examples.targets[train], views),
+        np.tile(examples.folds, views),
+        classes=examples.classes,
+        weights=np.tile(loss_weights(examples, recipe)[train], views),
+    )
+    with torch.no_grad():
+        net.head.weight.copy_(torch.from_numpy(head.weight))
+        net.head.bias.copy_(torch.from_numpy(head.bias))
+    undo_balance(net, balance)
+    left_out = head.left_out.reshape(views, len(train), -1) - np.log(balance)
+    return left_out.astype(np.float32), head.penalty
+
+
+def _fit_fold(
+    net: Network,
+    examples: Examples,
+    recipe: Recipe,
+    normalize: Normalization,
+    *,
+    run: Path,
+    number: int,
+    resume: bool,
+    **rest: Any,
+) -> Fit:
+    """`fit` on a copy of `net`, or what an interrupted run has finished of it already."""
+    own, folder = copy.deepcopy(net), run / "folds" / str(number)
+    finished = folder / "network.safetensors"
+    if resume and finished.with_suffix(".json").exists():
+        tensors, state = read_tensors(finished)
+        own.load_state_dict(tensors)
+        return Fit(
+            network=own.eval(),
+            history=tuple(state["history"]),
+            best_epoch=state["history"][-1]["epoch"],
+            metric="",
+            plan=make_plan(state["steps"], state["steps_per_epoch"], recipe),
+            penalty=state["penalty"],
+            seconds=state["seconds"],
+            notes=(),
+        )
+    try:
+        fitted = fit(
+            own, examples, recipe, normalize, folder=folder, resume=resume, choose_epoch=False, **rest
+        )
+    except Interrupted as stop:
+        raise Interrupted(
+            f"fold {number}: {stop.message}",
+            code=stop.code,
+            path=run,
+            hint=f"go on with: eyeline train --resume {run}",
+        ) from None
+    state = {
+        "history": fitted.history,
+        "steps": fitted.plan.steps,
+        "steps_per_epoch": fitted.plan.steps_per_epoch,
+        "penalty": fitted.penalty,
+        "seconds": fitted.seconds,
+    }
+    write_tensors(finished, dict(fitted.network.state_dict()), state)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return fitted
+
+
+def _compare(
+    tuned: Floats, head: Floats, targets: Ints, figure: str, groups: NDArray[Any] | None
+) -> Comparison:
+    if figure == "accuracy":
+        right = [(logits.argmax(1) == targets).astype(np.float64) for logits in (tuned, head)]
+        found = group_permutation_test(right[0], right[1], groups, figure="accuracy", resamples=2000)
+    else:
+        scores = {TUNED: _defect(tuned), HEAD: _defect(head)}
+        found = compare_models(scores, targets != 0, groups=groups)[0]
+    return found.model_copy(update={"a": TUNED, "b": HEAD})
+
+
+def _score(logits: Floats, targets: Ints, figure: str) -> float:
+    if figure == "auroc":
+        return float(auroc(_defect(logits), targets != 0))
+    return float((logits.argmax(1) == targets).mean())
+
+
+def _figures(logits: Floats, targets: Ints) -> dict[str, float]:
+    """As in the history of a run with a validation part."""
+    hits = logits.argmax(1) == targets
+    return {
+        "val_loss": negative_log_likelihood(logits, targets),
+        "val_auroc": float(auroc(_defect(logits), targets != 0)),
+        "val_balanced_accuracy": float(np.mean([hits[targets == k].mean() for k in np.unique(targets)])),
+    }
+
+
+def _defect(logits: Floats) -> NDArray[np.float64]:
+    return np.asarray(defect_scores(softmax(logits.astype(np.float64)), 0))
+
+
+def _dense(folds: Ints) -> Ints:
+    """Fold numbers without gaps."""
+    return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+
+
+def _of_fold(progress: Progress, position: int, count: int) -> Progress:
+    """Training of one fold as its share of the whole."""
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        if stage == "training":
+            progress(stage, position * total + done, count * total, f"fold {position + 1} of {count}, {note}")
+
+    return report

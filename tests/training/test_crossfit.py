@@ -1,0 +1,157 @@
+"""Cross-fitting: nobody judges what it saw, nothing is lost on the way, and the better of two ways ships."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from eyeline.errors import Interrupted
+from eyeline.images import read_images
+from eyeline.networks import create_network
+from eyeline.training import Examples, Normalization, Recipe, cross_fit, fit, predict_logits
+from eyeline.verdicts import auroc
+
+NORMALIZE = Normalization((0.5,), (0.5,))
+QUICK = Recipe(
+    epochs=2, batch_size=16, learning_rate=1e-3, turns=False, flips=False, shift=0.0, balance="none"
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Examples:
+    """Handwritten threes against eights, enlarged to 32 x 32; ten images make a group, groups make the folds."""
+    table = read_images("digits")
+    rows = np.flatnonzero(np.isin(table.targets, [3, 8]))[:90]
+    part = table.select(rows)
+    groups = np.arange(90) // 10
+    return Examples(
+        pixels=np.ascontiguousarray(part.pixels.repeat(4, 1).repeat(4, 2)[:, :, :, :1]),
+        targets=(part.targets == 8).astype(np.int64),
+        classes=2,
+        train=np.arange(90),
+        val=np.arange(0),
+        folds=groups % 3,
+    )
+
+
+def network():
+    torch.manual_seed(0)
+    return create_network("efficientnet_lite0", num_classes=2, in_channels=1, weights="imagenet")
+
+
+def bits(net) -> bytes:
+    return b"".join(value.contiguous().numpy().tobytes() for value in net.state_dict().values())
+
+
+@pytest.fixture(scope="module")
+def whole(digits, tmp_path_factory):
+    """A run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return cross_fit(network(), digits, QUICK, NORMALIZE, folder=folder, groups=np.arange(90) // 10), folder
+
+
+def test_each_image_is_judged_by_a_network_that_never_saw_it(digits, whole, tmp_path):
+    """Fold 2 trained by hand, without the images of fold 2: the same logits."""
+    found, folder = whole
+    assert found.tuned is not None
+    inside = digits.folds == 1
+    others = replace(
+        digits, train=digits.train[~inside], folds=np.unique(digits.folds[~inside], return_inverse=True)[1]
+    )
+    alone = fit(network(), others, QUICK, NORMALIZE, folder=tmp_path, choose_epoch=False)
+    from safetensors.torch import load_file
+
+    saved = load_file(folder / "folds" / "2" / "network.safetensors")
+    assert bits(alone.network) == b"".join(
+        saved[name].contiguous().numpy().tobytes() for name in alone.network.state_dict()
+    )
+    if found.method == "fine-tuned":
+        expected = predict_logits(alone.network, digits.pixels, digits.train[inside], NORMALIZE)
+        np.testing.assert_array_equal(found.logits[inside], expected)
+
+
+def test_the_choice_follows_the_left_out_images(digits, whole):
+    found, _ = whole
+    score = float(auroc(found.logits[:, 1] - found.logits[:, 0], digits.targets == 1))
+    better = max(found.head, found.tuned)
+    assert score == pytest.approx(better)
+    assert found.method == ("fine-tuned" if found.tuned > found.head else "fitted head")
+    assert found.gain.difference == pytest.approx(found.tuned - found.head)
+    assert found.gain.groups == 9
+    assert f"{found.gain.difference:+.3f}" in found.text
+
+
+def test_what_ships_is_the_mean_of_the_folds_or_the_published_network(digits, whole):
+    from safetensors.torch import load_file
+
+    found, folder = whole
+    folds = [load_file(folder / "folds" / str(k) / "network.safetensors") for k in (1, 2, 3)]
+    for name, value in found.fit.network.state_dict().items():
+        mean = torch.stack([fold[name] for fold in folds]).double().mean(0).float()
+        if found.method == "fine-tuned":
+            torch.testing.assert_close(value, mean, rtol=1e-6, atol=0)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["fold"], line["epoch"]) for line in lines] == [(k, e) for k in (1, 2, 3) for e in (1, 2)]
+
+
+def test_views_are_kept_where_left_out_images_gain_by_them(digits, tmp_path):
+    """The fitted head knows two views, the image and its half turn; fine-tuned networks any."""
+    found = cross_fit(
+        network(),
+        digits,
+        QUICK.replace(epochs=1, flips=True),
+        NORMALIZE,
+        folder=tmp_path,
+        groups=np.arange(90) // 10,
+        views=4,
+    )
+    several = 4 if found.method == "fine-tuned" else 2
+    assert found.views_gain is not None
+    assert found.views == (several if found.views_gain.difference > 0 else 1)
+    score = float(auroc(found.logits[:, 1] - found.logits[:, 0], digits.targets == 1))
+    one = found.tuned if found.method == "fine-tuned" else found.head
+    assert score == pytest.approx(one + max(0.0, found.views_gain.difference))
+    assert "views of each image" in found.text
+
+
+def test_labels_that_nothing_explains_keep_the_fitted_head_or_say_unsure(digits, tmp_path):
+    noise = replace(digits, targets=np.random.default_rng(0).permutation(digits.targets))
+    found = cross_fit(
+        network(), noise, QUICK.replace(epochs=1), NORMALIZE, folder=tmp_path, groups=np.arange(90) // 10
+    )
+    assert found.method == "fitted head" or "too few to be sure" in found.text
+
+
+def test_a_fitted_head_alone_takes_no_steps(digits, tmp_path):
+    found = cross_fit(network(), digits, QUICK.replace(epochs=0), NORMALIZE, folder=tmp_path)
+    assert (found.method, found.tuned, found.gain, found.fit.plan.steps) == ("fitted head", None, None, 0)
+    assert not (tmp_path / "folds").exists()
+    seen = predict_logits(found.fit.network, digits.pixels, digits.train, NORMALIZE)
+    # Left out, a head does worse than on images it was fitted to, but about as the training set suggests.
+    assert found.head <= float(auroc(seen[:, 1] - seen[:, 0], digits.targets == 1))
+    assert found.head > 0.8
+
+
+@pytest.mark.parametrize("stop_at", [3, 11])
+def test_interrupted_in_any_fold_and_resumed_is_never_interrupted(digits, whole, tmp_path, stop_at):
+    """Four steps an epoch, eight a fold."""
+    expected, _ = whole
+
+    def interrupt(stage, done, total, note):
+        if stage == "training" and done == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    groups = np.arange(90) // 10
+    with pytest.raises(Interrupted, match=r"fold [12]") as caught:
+        cross_fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path, groups=groups, progress=interrupt)
+    assert str(tmp_path) in (caught.value.hint or "")
+    resumed = cross_fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path, groups=groups, resume=True)
+    assert bits(resumed.fit.network) == bits(expected.fit.network)
+    np.testing.assert_array_equal(resumed.logits, expected.logits)
+    assert resumed.text == expected.text
