@@ -13,6 +13,7 @@ from eyeline.networks import Network
 from eyeline.progress import Progress, silent
 from eyeline.training.batches import Ints, Normalization, Pixels
 from eyeline.training.memory import keep_freed_memory
+from eyeline.training.ranks import ALONE, Ranks
 
 Floats = NDArray[np.float32]
 BATCH = 32
@@ -51,10 +52,23 @@ def embed_pixels(
 
 
 def predict_logits(
-    net: Network, pixels: Pixels, indices: Ints, normalize: Normalization, *, progress: Progress = silent
+    net: Network,
+    pixels: Pixels,
+    indices: Ints,
+    normalize: Normalization,
+    *,
+    ranks: Ranks = ALONE,
+    progress: Progress = silent,
 ) -> Floats:
-    """Logits, float32 ``(len(indices), K)``, of `pixels` uint8 ``(N, H, W, C)``."""
-    return _run(net, net, pixels, indices, normalize, progress, "predicting")
+    """Logits, float32 ``(len(indices), K)``, of `pixels` uint8 ``(N, H, W, C)``.
+
+    Of several `ranks` each runs its share of the batches, every image in one of them, and all get all logits.
+    """
+    own = ranks.share(len(indices), BATCH)
+    logits = np.zeros((len(indices), net.head.out_features), np.float32)
+    if own.start < own.stop:
+        logits[own] = _run(net, net, pixels, indices[own], normalize, progress, "predicting")
+    return np.asarray(ranks.sum(torch.from_numpy(logits)).numpy())
 
 
 def _run(

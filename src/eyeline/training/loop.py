@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eyeline.errors import EyelineError, Interrupted
-from eyeline.files import write_atomically
+from eyeline.files import append_line, write_atomically
 from eyeline.networks import Network, fold_batch_norm
 from eyeline.progress import Progress, silent
 from eyeline.training.augment import augment
@@ -30,13 +29,16 @@ from eyeline.training.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
+from eyeline.training.divergence import refuse_divergence
 from eyeline.training.head import fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.interruption import catch_interruption
 from eyeline.training.memory import keep_freed_memory
 from eyeline.training.plan import Plan, make_plan, parameter_groups, steps_for_budget
 from eyeline.training.randomness import Purpose, torch_seed
+from eyeline.training.ranks import ALONE, Ranks
 from eyeline.training.recipe import Recipe
+from eyeline.training.shared_norm import share_batch_norm, unshare_batch_norm
 from eyeline.verdicts import auroc, softmax
 
 SAVE_SECONDS = 60.0  # a checkpoint at least this often
@@ -81,6 +83,7 @@ def fit(
     budget: float | None = None,
     steps: int | None = None,
     resume: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> Fit:
     """Train `net` in place and return it with the weights of its best epoch.
@@ -91,11 +94,13 @@ def fit(
     budget : seconds for this call; the schedule is fitted to it by a short probe. `steps` sets it directly.
     resume : go on from the newest checkpoint of `folder`, to the same bits as if never stopped (same number of
         threads and versions assumed).
+    ranks : the processes that train together, each calling with the same arguments; the first one writes.
 
     Raises
     ------
     Interrupted : stopped by a signal; everything needed to resume has been saved.
-    EyelineError : the loss stopped being finite (``code="diverged"``), or there is nothing to resume.
+    EyelineError : the loss stopped being finite or exploded (``code="diverged"``), the disk is full
+        (``code="write_failed"``), or there is nothing to resume. What was saved before is kept.
     """
     started = time.monotonic()
     keep_freed_memory()
@@ -106,12 +111,17 @@ def fit(
     if isinstance(net.dropout, nn.Dropout):
         net.dropout.p = recipe.dropout
     weights = loss_weights(examples, recipe)
+    if recipe.batch_size < ranks.count:
+        raise EyelineError(
+            f"batch_size is {recipe.batch_size}; allowed for {ranks.count} processes: {ranks.count} or more",
+            code="bad_option",
+        )
 
     saved = load_checkpoint(checkpoints) if resume else None
     penalty: float | None = None
     if saved is not None:
         penalty = saved.state["penalty"]
-    elif recipe.fit_head and pretrained:
+    elif recipe.fit_head and pretrained and ranks.first:
         train = examples.train
         if examples.features is None:
             features = embed_pixels(
@@ -131,8 +141,13 @@ def fit(
         with torch.no_grad():
             net.head.weight.copy_(torch.from_numpy(head.weight))
             net.head.bias.copy_(torch.from_numpy(head.bias))
+    if saved is None:
+        penalty = ranks.tell(penalty)
+        ranks.copy(net.state_dict().values())
 
-    trainer = _Trainer(net, examples, recipe, normalize, weights, freeze, seed)
+    if ranks.count > 1 and not freeze:
+        share_batch_norm(net)
+    trainer = _Trainer(net, examples, recipe, normalize, weights, freeze, seed, ranks)
     per_epoch = len(epoch_order(examples.train, recipe.batch_size, seed=seed, epoch=0))
     if saved is not None:
         plan = make_plan(int(saved.state["steps"]), per_epoch, recipe)
@@ -148,7 +163,7 @@ def fit(
             steps_per_epoch=per_epoch,
             validation=len(examples.val),
         )
-        plan = make_plan(fitting, per_epoch, recipe)
+        plan = make_plan(ranks.tell(fitting), per_epoch, recipe)
     else:
         plan = make_plan(recipe.epochs * per_epoch, per_epoch, recipe)
     return trainer.run(plan, folder, saved, penalty, started, progress)
@@ -194,16 +209,22 @@ class _Trainer:
         weights: NDArray[np.float64],
         freeze: bool,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.net, self.examples, self.recipe, self.normalize = net, examples, recipe, normalize
         self.weights = torch.from_numpy(weights).float().to(normalize.device)
         self.targets = torch.from_numpy(examples.targets).to(normalize.device)
-        self.freeze, self.seed = freeze, seed
+        self.freeze, self.seed, self.ranks = freeze, seed, ranks
         self.optimizer = torch.optim.AdamW(parameter_groups(net, recipe), fused=True)
         self.average = copy.deepcopy(net).eval().requires_grad_(False)
 
     def loss(self, net: Network, batch: Ints, epoch: int) -> Tensor:
-        """Cross-entropy with smoothed labels of one augmented batch, averaged by the images' weights."""
+        """Cross-entropy with smoothed labels of one augmented batch, averaged by the images' weights.
+
+        Of several processes each gets its share of the sum; the divisor is the weight of the whole batch.
+        """
+        total = self.weights[torch.from_numpy(batch).to(self.weights.device)].sum()
+        batch = batch[self.ranks.share(len(batch))]
         moved, gain, offset = augment(
             self.examples.pixels[batch], self.recipe, seed=self.seed, epoch=epoch, indices=batch
         )
@@ -214,7 +235,7 @@ class _Trainer:
         target = target * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / classes
         weight = self.weights[rows]
         losses = -(target * F.log_softmax(logits, dim=1)).sum(1)
-        return (weight * losses).sum() / weight.sum()
+        return (weight * losses).sum() / total
 
     def probe(self, net: Network) -> None:
         """One step's work on a copy, for measuring the rate."""
@@ -233,18 +254,13 @@ class _Trainer:
         """One update; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * plan.rate(step)
-        torch.manual_seed(torch_seed(self.seed, Purpose.DROPOUT, step))
-        loss = self.loss(self.net, batch, epoch)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise EyelineError(
-                f"the loss is {value} at step {step}",
-                code="diverged",
-                hint="the last checkpoint is kept; try a smaller learning_rate in the recipe",
-            )
+        torch.manual_seed(torch_seed(self.seed, Purpose.DROPOUT, step, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.net, batch, epoch)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        value = self.ranks.sum_gradients(self.net.parameters(), loss)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        refuse_divergence(value, float(norm), step, self.examples.classes, self.recipe)
         self.optimizer.step()
         self.update_average(step)
         return value
@@ -261,7 +277,9 @@ class _Trainer:
 
     def validate(self) -> dict[str, float]:
         """Figures of the moving average on the validation part."""
-        logits = predict_logits(self.average, self.examples.pixels, self.examples.val, self.normalize)
+        logits = predict_logits(
+            self.average, self.examples.pixels, self.examples.val, self.normalize, ranks=self.ranks
+        )
         targets = self.examples.targets[self.examples.val]
         probabilities = softmax(logits.astype(np.float64))
         chosen = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)
@@ -286,27 +304,30 @@ class _Trainer:
             self.restore(saved.tensors)
             state = saved.state
             step, losses, before = saved.step, state["losses"], state["seconds"]
-        # A killed run may have written a line that its checkpoint does not know.
-        write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
+        if self.ranks.first:  # a killed run may have written a line that its checkpoint does not know
+            write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
         clock = time.monotonic()
 
         def save() -> None:
-            state.update(losses=losses, seconds=before + time.monotonic() - clock)
-            save_checkpoint(checkpoints, step, self.tensors(), state)
+            if self.ranks.first:
+                state.update(losses=losses, seconds=before + time.monotonic() - clock)
+                save_checkpoint(checkpoints, step, self.tensors(), state)
 
         def finish_epoch(epoch: int, loss: float | None) -> None:
             figures = self.validate()
             seconds = round(before + time.monotonic() - clock, 2)
             row = {"epoch": epoch, "step": step, "loss": loss, **figures, "seconds": seconds}
             state["history"].append(row)
-            _append(metrics, row)
+            if self.ranks.first:
+                append_line(metrics, json.dumps(row))
             rows = state["history"]
             if state["best_epoch"] < 0 or row[metric] > next(
                 r[metric] for r in rows if r["epoch"] == state["best_epoch"]
             ):
                 state["best_epoch"] = epoch
-                checkpoints.mkdir(parents=True, exist_ok=True)
-                write_tensors(best_file, dict(self.average.state_dict()), {"epoch": epoch})
+                if self.ranks.first:
+                    checkpoints.mkdir(parents=True, exist_ok=True)
+                    write_tensors(best_file, dict(self.average.state_dict()), {"epoch": epoch})
 
         last_saved = time.monotonic()
         with catch_interruption() as interrupted:
@@ -333,10 +354,12 @@ class _Trainer:
                     plan.steps,
                     f"epoch {epoch}, loss {mean_loss:.3f}, best {metric} {best:.3f}",
                 )
-                if interrupted or time.monotonic() - last_saved > SAVE_SECONDS:
+                stop = self.ranks.any(bool(interrupted))  # all stop after the same step
+                if stop or time.monotonic() - last_saved > SAVE_SECONDS:
                     save()
                     last_saved = time.monotonic()
-                if interrupted:
+                if stop:
+                    self.ranks.wait()  # nobody leaves before everything is saved
                     raise Interrupted(
                         f"stopped after step {step} of {plan.steps}; everything is saved",
                         code="interrupted",
@@ -345,6 +368,8 @@ class _Trainer:
                     )
             save()
 
+        self.ranks.wait()  # for the best weights to be written
+        unshare_batch_norm(self.average)
         self.average.load_state_dict(read_tensors(best_file)[0])
         undo_balance(self.average, class_weights(self.examples, self.recipe))
         return Fit(
@@ -387,10 +412,3 @@ def undo_balance(net: Network, weights: NDArray[np.float64]) -> None:
     the logit gives back the probability at the shares of the training images.
     """
     net.head.bias.sub_(torch.from_numpy(np.log(weights)).to(net.head.bias))
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
