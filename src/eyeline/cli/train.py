@@ -129,6 +129,8 @@ def train(
     Exit code 1 when --claim, --review or --unknown is refused, or the test part contradicts the claim; the model is
     written all the same, and says so.
 
+    Several processes train as one under torchrun --nproc-per-node=2 -m eyeline train ...
+
     Example: eyeline train photos/ --budget 5m --out runs/parts
     """
     if budget is not None and epochs is not None:
@@ -157,9 +159,13 @@ def train(
         "unknown": unknown,
     }
     with progress_bars() as progress:
+        from eyeline.jobs import follow_training, is_follower
         from eyeline.jobs import train as job  # after the first line is on the screen: torch takes seconds
 
         progress("starting", 0, 1, "")
+        if is_follower():  # of a run that another process leads
+            follow_training()
+            return
         if recipe is not None:
             from eyeline.training import Recipe
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
+    from eyeline.jobs.follow import follow_training, is_follower
     from eyeline.jobs.learning import Learned, learning_curve
     from eyeline.jobs.monitor import Monitored, monitor_shift
     from eyeline.jobs.predict import find_images, predictions
@@ -25,6 +26,7 @@ _MODULES = {
     "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
+    "follow": ("follow_training", "is_follower"),
     "learning": ("Learned", "learning_curve"),
     "monitor": ("Monitored", "monitor_shift"),
     "predict": ("find_images", "predictions"),
@@ -48,6 +50,8 @@ __all__ = [
     "evaluate_model",
     "explain_images",
     "find_images",
+    "follow_training",
+    "is_follower",
     "learning_curve",
     "monitor_shift",
     "predictions",

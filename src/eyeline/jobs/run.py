@@ -24,11 +24,19 @@ from eyeline.images import (
 )
 from eyeline.jobs.check import second_opinion
 from eyeline.jobs.evaluate import figures_dict
+from eyeline.jobs.follow import is_follower, lead_ranks
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
 from eyeline.jobs.judged import judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
-from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
+from eyeline.jobs.run_folder import (
+    changed_environment,
+    create_run,
+    environment,
+    read_record,
+    resumable,
+    write_record,
+)
 from eyeline.jobs.ship import ship_run
 from eyeline.networks import Network, create_network, network_info
 from eyeline.progress import Progress, silent
@@ -39,6 +47,7 @@ from eyeline.training import (
     embed_pixels,
     fit,
     freeze_batch_norm,
+    seed_initialisation,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
 
@@ -98,6 +107,7 @@ class Run:
         }
 
 
+@resumable()
 def train(
     source: str | Path | ImageTable | None = None,
     *,
@@ -122,6 +132,10 @@ def train(
     Interrupted : stopped by a signal; `resume` goes on.
     """
     started = time.monotonic()
+    if is_follower():
+        raise EyelineError(
+            "the first process of several leads a run; the others call follow_training()", code="usage"
+        )
     if isinstance(source, ImageTable):
         table, source = source, source.name
     if resume is not None:
@@ -135,6 +149,7 @@ def train(
             raise EyelineError("a source of images is needed", code="usage", hint="or --resume RUN")
         wish = TrainOptions(source=str(source), **options)
         record = {}
+    changed = changed_environment(record["environment"]) if record else ()
     recipe = Recipe.from_dict(wish.recipe)
     if wish.epochs is not None:
         recipe = recipe.replace(epochs=wish.epochs)
@@ -150,13 +165,15 @@ def train(
         else choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
     )
     weights = choose_weights(info, wish.weights)
-    net = create_network(
-        wish.network,
-        num_classes=len(table.classes),
-        in_channels=decode.channels,
-        image_size=decode.image_size,
-        weights=weights,
-    )
+    seed_initialisation(wish.seed)
+    shape: dict[str, Any] = {
+        "name": wish.network,
+        "num_classes": len(table.classes),
+        "in_channels": decode.channels,
+        "image_size": decode.image_size,
+        "weights": weights,
+    }
+    net = create_network(**shape)
     if wishes.unknown is not None and not net.gap_head:
         raise EyelineError(
             f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",
@@ -198,23 +215,21 @@ def train(
     )
     record["protocols"] = [protocol.to_dict() for protocol in protocols]
     write_record(folder, record)
-    fitted = fit(
-        net,
-        examples,
-        recipe,
-        normalize,
-        folder=folder,
-        seed=wish.seed,
-        budget=None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
-        resume=resume is not None,
-        progress=progress,
-    )
+    arguments: dict[str, Any] = {
+        "folder": folder,
+        "seed": wish.seed,
+        "budget": None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
+        "resume": resume is not None,
+    }
+    with lead_ranks(shape, cache, examples, recipe, normalize, **arguments) as ranks:
+        fitted = fit(net, examples, recipe, normalize, ranks=ranks, progress=progress, **arguments)
+    notes = (*changed, *fitted.notes)
     judged = judge_images(fitted.network, table, cache, splits, normalize, wishes, progress)
     record |= {
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
         "training_seconds": round(fitted.seconds, 1),
-        "notes": list(fitted.notes),
+        "notes": list(notes),
         "test": figures_dict(judged.evaluation, judged.promises),
     }
     write_record(folder, record)
@@ -238,7 +253,7 @@ def train(
         protocols=protocols,
         seconds=time.monotonic() - started,
         network=wish.network,
-        notes=fitted.notes,
+        notes=notes,
     )
 
 

@@ -6,6 +6,8 @@ from eyeline.training.batches import Normalization
 from eyeline.training.head import FittedHead, fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.loop import Examples, Fit, fit, freeze_batch_norm
+from eyeline.training.randomness import seed_initialisation
+from eyeline.training.ranks import Ranks, join_ranks, told_rank
 from eyeline.training.recipe import Recipe
 
 __all__ = [
@@ -13,10 +15,14 @@ __all__ = [
     "Fit",
     "FittedHead",
     "Normalization",
+    "Ranks",
     "Recipe",
     "embed_pixels",
     "fit",
     "fit_head",
     "freeze_batch_norm",
+    "join_ranks",
     "predict_logits",
+    "seed_initialisation",
+    "told_rank",
 ]

@@ -29,6 +29,13 @@ def stream(seed: int, purpose: Purpose, *counters: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, first, second], np.uint64)))
 
 
+def seed_initialisation(seed: int) -> None:
+    """Let the networks that are created next begin with weights that depend on `seed` alone."""
+    import torch
+
+    torch.manual_seed(torch_seed(seed, Purpose.INITIALISATION))
+
+
 def torch_seed(seed: int, purpose: Purpose, *counters: int) -> int:
     """A seed for torch's own generator, drawn from the stream."""
     return int(stream(seed, purpose, *counters).integers(2**63))

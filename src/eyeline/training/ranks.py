@@ -59,14 +59,14 @@ class Ranks:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.detach().view(1)])
         self.sum(flat)
-        *parts, total = flat.split([*(gradient.numel() for gradient in gradients), 1])
+        *parts, total = torch.split(flat, [*(gradient.numel() for gradient in gradients), 1])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
-        return total.item()
+        return float(total)
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true in any process."""
-        return self.count > 1 and bool(self.sum(torch.tensor([int(flag)])).item()) or flag
+        return (self.count > 1 and bool(self.sum(torch.tensor([int(flag)])).item())) or flag
 
     def copy(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first process."""

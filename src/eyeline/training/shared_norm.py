@@ -21,12 +21,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         axes, shape = (0, 2, 3), (1, -1, 1, 1)
-        count = sum_over_ranks(
-            torch.tensor([x.numel() / x.shape[1]], dtype=torch.float64, device=x.device)
-        )
-        mean = _Sum.apply(x.sum(axes, dtype=torch.float64)) / count
+        count = sum_over_ranks(torch.tensor([x.numel() / x.shape[1]], dtype=torch.float64, device=x.device))
+        mean = _total(x.sum(axes, dtype=torch.float64)) / count
         centred = x - mean.to(x.dtype).view(shape)
-        variance = _Sum.apply(centred.square().sum(axes, dtype=torch.float64)) / count
+        variance = _total(centred.square().sum(axes, dtype=torch.float64)) / count
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 assert self.num_batches_tracked is not None
@@ -34,7 +32,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
                 weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
                 self.running_mean.lerp_(mean.to(x.dtype), weight)
                 self.running_var.lerp_((variance * count / (count - 1)).to(x.dtype), weight)
-        y = centred * (variance + self.eps).rsqrt().to(x.dtype).view(shape)
+        y: Tensor = centred * (variance + self.eps).rsqrt().to(x.dtype).view(shape)
         return y if self.weight is None else y * self.weight.view(shape) + self.bias.view(shape)
 
 
@@ -50,6 +48,11 @@ class _Sum(torch.autograd.Function):
         return sum_over_ranks(gradients[0].clone())
 
 
+def _total(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return total
+
+
 def share_batch_norm(net: nn.Module) -> None:
     """Let every batch norm of `net` look at all processes' images; parameters and names stay as they are."""
     for module in net.modules():
@@ -61,4 +64,4 @@ def unshare_batch_norm(net: nn.Module) -> None:
     """Take `share_batch_norm` back."""
     for module in net.modules():
         if type(module) is SharedBatchNorm2d:
-            module.__class__ = nn.BatchNorm2d
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
