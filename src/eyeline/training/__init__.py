@@ -7,6 +7,8 @@ from eyeline.training.examples import Examples
 from eyeline.training.head import FittedHead, fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.loop import Fit, fit
+from eyeline.training.lr_finder import RateSearch, find_learning_rate
+from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
 from eyeline.training.recipe import Recipe
 from eyeline.training.start import freeze_batch_norm
 
@@ -15,10 +17,16 @@ __all__ = [
     "Fit",
     "FittedHead",
     "Normalization",
+    "RateSearch",
     "Recipe",
     "embed_pixels",
+    "find_learning_rate",
+    "find_recipe",
     "fit",
     "fit_head",
     "freeze_batch_norm",
+    "named_recipe",
     "predict_logits",
+    "recipe_names",
+    "recipe_text",
 ]

@@ -38,7 +38,7 @@ def erase(
     for picture, index in zip(erased, indices, strict=True):
         draw = stream(seed, Purpose.ERASING, epoch, int(index))
         if draw.random() < recipe.erasing:
-            top, left, bottom, right = erased_box(*picture.shape[:2], draw)
+            top, left, bottom, right = erased_box(picture.shape[0], picture.shape[1], draw)
             picture[top:bottom, left:right] = picture.mean((0, 1)).round()
     return erased
 
@@ -47,7 +47,7 @@ def erased_box(height: int, width: int, draw: np.random.Generator) -> tuple[int,
     """Top, left, bottom and right of a rectangle with area and aspect in range; empty if none fits."""
     for _ in range(ATTEMPTS):
         area = height * width * draw.uniform(*AREA)
-        aspect = math.exp(draw.uniform(*map(math.log, ASPECT)))
+        aspect = math.exp(draw.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
         rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < rows < height and 0 < columns < width:
             top = int(draw.integers(height - rows + 1))

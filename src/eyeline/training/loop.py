@@ -99,7 +99,7 @@ def fit(
     else:
         penalty = start_head(net, examples, recipe, normalize, progress=progress)
 
-    trainer = _Trainer(net, examples, recipe, normalize, freeze, seed)
+    trainer = Trainer(net, examples, recipe, normalize, freeze, seed)
     per_epoch = steps_per_epoch(len(examples.train), recipe.batch_size)
     if saved is not None:
         plan = make_plan(int(saved.state["steps"]), per_epoch, recipe)
@@ -122,7 +122,7 @@ def fit(
     return trainer.run(plan, folder, saved, penalty, started, progress)
 
 
-class _Trainer:
+class Trainer:
     """One run's network, its moving average and its optimizer."""
 
     def __init__(
