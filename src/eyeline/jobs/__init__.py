@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
     from eyeline.jobs.learning import Learned, learning_curve
+    from eyeline.jobs.learning_rate import suggest_learning_rate
     from eyeline.jobs.monitor import Monitored, monitor_shift
     from eyeline.jobs.predict import find_images, predictions
     from eyeline.jobs.run import Run, TrainOptions, train
@@ -26,6 +27,7 @@ _MODULES = {
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
     "learning": ("Learned", "learning_curve"),
+    "learning_rate": ("suggest_learning_rate",),
     "monitor": ("Monitored", "monitor_shift"),
     "predict": ("find_images", "predictions"),
     "run": ("Run", "TrainOptions", "train"),
@@ -51,6 +53,7 @@ __all__ = [
     "learning_curve",
     "monitor_shift",
     "predictions",
+    "suggest_learning_rate",
     "train",
 ]
 

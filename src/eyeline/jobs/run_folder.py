@@ -96,6 +96,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+def environment_notes(before: dict[str, Any]) -> tuple[str, ...]:
+    """What is other here than where a run began, and takes the promise of the same bits away."""
+    now = environment()
+    names = {"threads": "threads", "torch": "PyTorch", "processor": "processor"}
+    return tuple(
+        f"resumed with other {text} ({now[key]}) than the run began with ({before[key]}): the result is as good, but "
+        "not the same bits as without the interruption"
+        for key, text in names.items()
+        if key in before and key in now and before[key] != now[key]
+    )
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():

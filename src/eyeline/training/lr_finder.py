@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eyeline.errors import EyelineError
 from eyeline.networks import Network
 from eyeline.progress import Progress, silent
-from eyeline.training.batches import Normalization
+from eyeline.training.batches import Ints, Normalization
 from eyeline.training.examples import Examples
 from eyeline.training.loop import Trainer
 from eyeline.training.memory import keep_freed_memory
@@ -41,7 +41,7 @@ class RateSearch:
     rates: Doubles  # (S,) learning rate of each step
     losses: Doubles  # (S,) of each step's batch, before the step
     smoothed: Doubles  # (S,)
-    valley: float  # two thirds down the longest descent: the suggestion
+    valley: float  # half way down the longest descent: the suggestion
     steepest: float  # where the smoothed loss falls fastest
     exploded: bool  # whether the search ended before the highest rate
 
@@ -85,6 +85,7 @@ def find_learning_rate(
             f"rates from {low:g} to {high:g} in {steps} steps; allowed: 0 < low < high, {2 * FEWEST} steps or more",
             code="bad_option",
         )
+    recipe = recipe.replace(learning_rate=1.0)  # what is left are the factors of the stages
     keep_freed_memory()
     rates = np.geomspace(low, high, steps)
     losses: list[float] = []
@@ -96,18 +97,17 @@ def find_learning_rate(
         freeze = set_up(probe, examples, recipe, normalize)
         start_head(probe, examples, recipe, normalize, progress=progress)
         trainer = Trainer(probe, examples, recipe, normalize, freeze, seed)
-        peak = recipe.learning_rate or 1.0
-        for group in trainer.optimizer.param_groups:  # what the recipe's rate is to the last stage
-            group["peak"] = group["peak"] / peak if recipe.learning_rate else 1.0
+        trainer.stages = trainer.stages[-1:] * len(trainer.stages)  # progressive sizes: the full one counts
         trainer.train_mode(probe)
-        per_epoch = len(trainer.order(1))
+        order: list[Ints] = []
+        epoch = 0
         for step, rate in enumerate(rates):
-            epoch, position = step // per_epoch + 1, step % per_epoch
-            order = trainer.order(epoch) if position == 0 else order
-            # The last stage of progressive sizes is the one that counts: full size, full strength.
-            plan = _Rate(steps=1, steps_per_epoch=per_epoch, warmup=1, constant=float(rate))
+            if not order:
+                epoch += 1
+                order = trainer.order(epoch)
+            plan = _Rate(steps=steps, steps_per_epoch=1, warmup=1, constant=float(rate))
             try:
-                loss = trainer.step(order[position], epoch, step, plan)
+                loss = trainer.step(order.pop(0), epoch, step, plan)
             except EyelineError as error:
                 if error.code != "diverged":
                     raise
@@ -123,12 +123,17 @@ def find_learning_rate(
             f"the loss exploded after {len(losses)} steps", code="diverged", hint=f"search from below {low:g}"
         )
     found = np.array(smoothed)
+    # The first tenth settles the average and the last five steps explode: neither tells where to learn.
+    first, last = steps // 10, len(found) - 5
+    if last - first < FEWEST:
+        first, last = 0, len(found)
+    curve = rates[first:last], found[first:last]
     return RateSearch(
         rates=rates[: len(found)],
         losses=np.array(losses),
         smoothed=found,
-        valley=valley(rates[: len(found)], found),
-        steepest=steepest(rates[: len(found)], found),
+        valley=valley(*curve),
+        steepest=steepest(*curve),
         exploded=len(found) < steps,
     )
 
@@ -140,7 +145,7 @@ def steepest(rates: Doubles, losses: Doubles) -> float:
 
 
 def valley(rates: Doubles, losses: Doubles) -> float:
-    """The rate about two thirds along the longest descent of the loss, its longest decreasing subsequence."""
+    """The rate half way down the longest descent of the loss, which is its longest decreasing subsequence."""
     lengths = np.ones(len(losses), dtype=int)
     for end in range(1, len(losses)):
         earlier = lengths[:end][losses[:end] > losses[end]]
@@ -148,7 +153,7 @@ def valley(rates: Doubles, losses: Doubles) -> float:
     end = int(lengths.argmax())
     start = end - int(lengths[end])
     third = (end - start) / 3
-    return float(rates[start + int(third) + int(third / 2)])
+    return float(rates[max(0, start + int(third) + int(third / 2))])
 
 
 @dataclass(frozen=True, kw_only=True)
