@@ -43,14 +43,14 @@ torch.manual_seed(rank)  # the first process's network is what all begin with
 net = create_network(wish["network"], num_classes=2, in_channels=1)
 recipe = Recipe(dropout=0.0, **wish["recipe"])
 
-step = loop._Trainer.step
+step = loop.Trainer.step
 losses = []
 def note(self, *arguments):
     losses.append(step(self, *arguments))
     if wish.get("die") == [rank, len(losses)]:
         os.kill(os.getpid(), signal.SIGKILL)
     return losses[-1]
-loop._Trainer.step = note
+loop.Trainer.step = note
 
 def say(stage, done, total, text):
     if stage == "training" and wish.get("interrupt") == [rank, done]:

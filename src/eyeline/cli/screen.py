@@ -23,6 +23,11 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
+def print_note(text: str) -> None:
+    """A line that a person should not miss, on standard error."""
+    sys.stderr.write("note: " + text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[Progress]:
     """A bar a stage on standard error: how far, how long yet, and what the stage has to say.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eyeline.jobs.explain import Explained, explain_images
     from eyeline.jobs.follow import follow_training, is_follower
     from eyeline.jobs.learning import Learned, learning_curve
+    from eyeline.jobs.learning_rate import suggest_learning_rate
     from eyeline.jobs.monitor import Monitored, monitor_shift
     from eyeline.jobs.predict import find_images, predictions
     from eyeline.jobs.run import Run, TrainOptions, train
@@ -28,6 +29,7 @@ _MODULES = {
     "explain": ("Explained", "explain_images"),
     "follow": ("follow_training", "is_follower"),
     "learning": ("Learned", "learning_curve"),
+    "learning_rate": ("suggest_learning_rate",),
     "monitor": ("Monitored", "monitor_shift"),
     "predict": ("find_images", "predictions"),
     "run": ("Run", "TrainOptions", "train"),
@@ -55,6 +57,7 @@ __all__ = [
     "learning_curve",
     "monitor_shift",
     "predictions",
+    "suggest_learning_rate",
     "train",
 ]
 

@@ -13,11 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError
 from eyeline.images import PixelCache
 from eyeline.networks import create_network
 from eyeline.training import Examples, Normalization, Ranks, Recipe, fit, join_ranks, told_rank
+
+# Of `Examples`; the features are for the fitted head alone, which is the first process's work.
+COLUMNS: dict[str, Any] = {
+    "targets": np.int64,
+    "train": np.int64,
+    "val": np.int64,
+    "folds": np.int64,
+    "weights": np.float64,
+    "soft": np.float32,
+    "teacher": np.float32,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +65,8 @@ def lead_ranks(
             order = Order(
                 network=network,
                 pixels=str(Path(getattr(cache.pixels, "filename")).absolute()),  # noqa: B009
-                examples={
-                    "targets": examples.targets.tolist(),
-                    "classes": examples.classes,
-                    "train": examples.train.tolist(),
-                    "val": examples.val.tolist(),
-                    "folds": examples.folds.tolist(),
-                    "weights": None if examples.weights is None else examples.weights.tolist(),
-                },
+                examples={"classes": examples.classes}
+                | {name: _plain(getattr(examples, name)) for name in COLUMNS},
                 recipe=recipe.to_dict(),
                 normalization=normalize.__dict__,
                 fit=arguments | {"folder": str(Path(arguments["folder"]).absolute())},
@@ -88,11 +94,10 @@ def follow_training() -> None:
                 path=order.pixels,
                 hint="set EYELINE_CACHE to a folder that all machines share",
             ) from error
-        columns = dict(order.examples)
-        for name in ("targets", "train", "val", "folds"):
-            columns[name] = np.array(columns[name], dtype=np.int64)
-        if columns["weights"] is not None:
-            columns["weights"] = np.array(columns["weights"], dtype=np.float64)
+        columns: dict[str, Any] = {
+            name: None if order.examples[name] is None else np.array(order.examples[name], dtype)
+            for name, dtype in COLUMNS.items()
+        }
         normalize = Normalization(
             tuple(order.normalization["mean"]),
             tuple(order.normalization["std"]),
@@ -102,9 +107,13 @@ def follow_training() -> None:
         arguments = order.fit | {"folder": Path(order.fit["folder"])}
         fit(
             net,
-            Examples(pixels=pixels, **columns),
+            Examples(pixels=pixels, classes=order.examples["classes"], **columns),
             Recipe.from_dict(order.recipe),
             normalize,
             ranks=ranks,
             **arguments,
         )
+
+
+def _plain(values: NDArray[Any] | None) -> list[Any] | None:
+    return None if values is None else values.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,16 @@ from eyeline.jobs.judged import judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
 from eyeline.jobs.run_folder import (
-    changed_environment,
     create_run,
     environment,
+    environment_notes,
     read_record,
     resumable,
     write_record,
 )
 from eyeline.jobs.ship import ship_run
+from eyeline.jobs.soft_labels import soft_labels
+from eyeline.jobs.teacher import ask_teacher, with_teacher
 from eyeline.networks import Network, create_network, network_info
 from eyeline.progress import Progress, silent
 from eyeline.training import (
@@ -69,6 +71,10 @@ class TrainOptions:
     group_by: str | None = None
     budget: float | None = None  # seconds for training
     epochs: int | None = None
+    steps: int | None = (
+        None  # of training: the `steps` of a record repeat that run whatever the machine's speed
+    )
+    teacher: str | None = None  # the artifact of another run, whose answers are learned too
     seed: int = 0
     max_bad: float = 0.01
     device: str = "auto"
@@ -149,8 +155,7 @@ def train(
             raise EyelineError("a source of images is needed", code="usage", hint="or --resume RUN")
         wish = TrainOptions(source=str(source), **options)
         record = {}
-    changed = changed_environment(record["environment"]) if record else ()
-    recipe = Recipe.from_dict(wish.recipe)
+    recipe = with_teacher(Recipe.from_dict(wish.recipe), wish.teacher)
     if wish.epochs is not None:
         recipe = recipe.replace(epochs=wish.epochs)
     wishes = Wishes.parse(wish.claim, wish.review, wish.cost, wish.unknown)
@@ -190,7 +195,13 @@ def train(
         raise EyelineError(
             "the images or labels are not those this run began with", code="changed", path=folder
         )
-    if not record:
+    notes: list[str] = record.get("notes", [])  # of every time it was resumed
+    if record:
+        notes += [note for note in environment_notes(record["environment"]) if note not in notes]
+        for note in notes:
+            progress("resuming", 0, 1, note)
+        record["notes"] = notes
+    else:
         record = {
             "version": 1,
             "options": wish.__dict__,
@@ -214,22 +225,38 @@ def train(
         net, table, looked, cache, splits, recipe, normalize, record, wish, progress
     )
     record["protocols"] = [protocol.to_dict() for protocol in protocols]
+    if wish.teacher is not None:
+        teacher = ask_teacher(
+            wish.teacher,
+            table,
+            cache,
+            decode,
+            splits,
+            fingerprint=fingerprint,
+            seed=wish.seed,
+            expected=record.get("teacher", {}).get("sha256"),
+            progress=progress,
+        )
+        examples = replace(examples, teacher=teacher.logits)
+        record["teacher"] = teacher.record
+        notes += [note for note in teacher.notes if note not in notes]
     write_record(folder, record)
     arguments: dict[str, Any] = {
         "folder": folder,
         "seed": wish.seed,
+        "steps": wish.steps,
         "budget": None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
         "resume": resume is not None,
     }
     with lead_ranks(shape, cache, examples, recipe, normalize, **arguments) as ranks:
         fitted = fit(net, examples, recipe, normalize, ranks=ranks, progress=progress, **arguments)
-    notes = (*changed, *fitted.notes)
+    notes += fitted.notes
     judged = judge_images(fitted.network, table, cache, splits, normalize, wishes, progress)
     record |= {
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
         "training_seconds": round(fitted.seconds, 1),
-        "notes": list(notes),
+        "notes": notes,
         "test": figures_dict(judged.evaluation, judged.promises),
     }
     write_record(folder, record)
@@ -253,7 +280,7 @@ def train(
         protocols=protocols,
         seconds=time.monotonic() - started,
         network=wish.network,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
@@ -325,6 +352,7 @@ def _prepare(
         val=rows_of(splits, "val"),
         folds=make_folds(table.select(train), seed=wish.seed),
         weights=None if table.weights is None else np.array(table.weights),
+        soft=soft_labels(table) if recipe.soft_labels else None,
         features=features,
     )
     return examples, protocols

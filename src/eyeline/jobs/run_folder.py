@@ -96,16 +96,6 @@ def resumable() -> Iterator[None]:
         raise EyelineError(error.message, code=error.code, path=error.path, hint=hint) from error
 
 
-def changed_environment(before: dict[str, Any]) -> tuple[str, ...]:
-    """What is not as it was when the run began, of all that decides about the last bits."""
-    now = environment()
-    return tuple(
-        f"resumed with {name} {now[name]} instead of {before[name]}: equal to rounding, not to the bit"
-        for name in ("threads", "processes", "processor", "torch")
-        if before.get(name, now[name]) != now[name]
-    )
-
-
 def environment() -> dict[str, Any]:
     """Where a run took place: versions, processor, threads, time."""
     import torch
@@ -121,6 +111,18 @@ def environment() -> dict[str, Any]:
         "processes": told_rank()[1],
         **software_versions(),
     }
+
+
+def environment_notes(before: dict[str, Any]) -> tuple[str, ...]:
+    """What is other here than where a run began, and takes the promise of the same bits away."""
+    now = environment()
+    names = {"threads": "threads", "processes": "processes", "torch": "PyTorch", "processor": "processor"}
+    return tuple(
+        f"resumed with other {text} ({now[key]}) than the run began with ({before[key]}): the result is as good, but "
+        "not the same bits as without the interruption"
+        for key, text in names.items()
+        if key in before and key in now and before[key] != now[key]
+    )
 
 
 def _processor() -> str:

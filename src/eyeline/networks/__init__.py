@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from eyeline.networks.registry import NetworkInfo, create_network, network_info, network_names
 
 if TYPE_CHECKING:
-    from eyeline.networks.blocks import Network
+    from eyeline.networks.blocks import DropPath, Network
     from eyeline.networks.efficientnet import Scaling, scale
     from eyeline.networks.folding import fold_batch_norm
     from eyeline.networks.weights import LoadReport, find_weights, load_weights
 
 __all__ = [
+    "DropPath",
     "LoadReport",
     "Network",
     "NetworkInfo",
@@ -28,6 +29,7 @@ __all__ = [
 
 # These need torch, which takes a second to import; listing networks does not.
 _LAZY = {
+    "DropPath": "blocks",
     "Network": "blocks",
     "fold_batch_norm": "folding",
     "LoadReport": "weights",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from eyeline.training.batches import Normalization
+from eyeline.training.examples import Examples
 from eyeline.training.head import FittedHead, fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
-from eyeline.training.loop import Examples, Fit, fit, freeze_batch_norm
+from eyeline.training.loop import Fit, fit
+from eyeline.training.lr_finder import RateSearch, find_learning_rate
+from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
 from eyeline.training.randomness import seed_initialisation
 from eyeline.training.ranks import Ranks, join_ranks, told_rank
 from eyeline.training.recipe import Recipe
+from eyeline.training.start import freeze_batch_norm
 
 __all__ = [
     "Examples",
@@ -16,13 +20,19 @@ __all__ = [
     "FittedHead",
     "Normalization",
     "Ranks",
+    "RateSearch",
     "Recipe",
     "embed_pixels",
+    "find_learning_rate",
+    "find_recipe",
     "fit",
     "fit_head",
     "freeze_batch_norm",
     "join_ranks",
+    "named_recipe",
     "predict_logits",
+    "recipe_names",
+    "recipe_text",
     "seed_initialisation",
     "told_rank",
 ]

@@ -1,10 +1,27 @@
-"""Keep freed memory in the process instead of giving it back to the system after every layer."""
+"""What a training step takes in memory, and whether the system gets it back."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import sys
+
+from torch import Tensor
+
+# Of input that a processor works off at once. EfficientNet-Lite0 keeps about 1.1 kB of activations a pixel for the
+# gradient when all stages learn: 16 images of 300 x 300 take 1.6 GB, and more at once are no faster.
+PART_PIXELS = 1_500_000
+
+
+def memory_parts(x: Tensor) -> int:
+    """In how many parts a batch ``(N, C, H, W)`` goes through a network for its gradient to bound the memory.
+
+    It depends on the shape alone, so that the same run is cut the same everywhere. A GPU takes the whole batch.
+    """
+    if x.device.type != "cpu":
+        return 1
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    return min(x.shape[0], max(1, -(-pixels // PART_PIXELS)))
 
 
 @functools.cache

@@ -19,6 +19,9 @@ class Purpose(IntEnum):
     AUGMENTATION = 2  # of one image in one epoch
     DROPOUT = 3  # in one step
     INITIALISATION = 4
+    MIXING = 5  # of the images of one step
+    ERASING = 6  # in one image in one epoch
+    OPERATIONS = 7  # of RandAugment on one image in one epoch
 
 
 def stream(seed: int, purpose: Purpose, *counters: int) -> np.random.Generator:

@@ -52,12 +52,12 @@ class Ranks:
         """Add up `tensor` over all processes, in place; every process gets the same bits."""
         return sum_over_ranks(tensor) if self.count > 1 else tensor
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> float:
+    def sum_gradients(self, parameters: Iterable[nn.Parameter], loss: float) -> float:
         """Add up the gradients of all processes in place, and their losses, in one message; returns the loss."""
         if self.count == 1:
-            return loss.item()
+            return loss
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.detach().view(1)])
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), gradients[0].new_tensor([loss])])
         self.sum(flat)
         *parts, total = torch.split(flat, [*(gradient.numel() for gradient in gradients), 1])
         for gradient, part in zip(gradients, parts, strict=True):
