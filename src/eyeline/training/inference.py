@@ -45,10 +45,9 @@ def embed_pixels(
         return torch.cat((features, last.amax((2, 3))), 1) if maximum else features
 
     def views(x: Tensor) -> Tensor:
-        return torch.stack([embed(x), embed(x.flip(2, 3))] if half_turn else [embed(x)], 1)
+        return torch.stack([embed(x), embed(x.flip(2, 3))] if half_turn else [embed(x)])
 
-    found = _run(net, views, pixels, indices, normalize, progress, "reading features")
-    return np.ascontiguousarray(found.swapaxes(0, 1))
+    return _run(net, views, pixels, indices, normalize, progress, "reading features")
 
 
 def predict_logits(
@@ -67,7 +66,9 @@ def predict_logits(
     own = ranks.share(len(indices), BATCH)
     logits = np.zeros((len(indices), net.head.out_features), np.float32)
     if own.start < own.stop:
-        logits[own] = _run(net, net, pixels, indices[own], normalize, progress, "predicting")
+        logits[own] = _run(
+            net, lambda x: net(x)[None], pixels, indices[own], normalize, progress, "predicting"
+        )[0]
     return np.asarray(ranks.sum(torch.from_numpy(logits)).numpy())
 
 
@@ -80,15 +81,20 @@ def _run(
     progress: Progress,
     stage: str,
 ) -> Floats:
+    """What `call` gives, ``(V, n, C)`` of n images, of all of them; written where it stays, never copied whole."""
     keep_freed_memory()
     training = net.training
     net.eval()
-    parts: list[Tensor] = []
+    whole = np.empty((0, 0, 0), np.float32)
     try:
         with torch.inference_mode():
             for start in range(0, len(indices), BATCH):
-                parts.append(call(normalize(pixels[indices[start : start + BATCH]])).float().cpu())
-                progress(stage, min(start + BATCH, len(indices)), len(indices), "")
+                stop = min(start + BATCH, len(indices))
+                part = call(normalize(pixels[indices[start:stop]])).float().cpu().numpy()
+                if start == 0:
+                    whole = np.empty((len(part), len(indices), part.shape[2]), np.float32)
+                whole[:, start:stop] = part
+                progress(stage, stop, len(indices), "")
     finally:
         net.train(training)
-    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+    return whole

@@ -33,7 +33,7 @@ from eyeline.training.erasing import erase
 from eyeline.training.examples import Examples
 from eyeline.training.inference import predict_logits
 from eyeline.training.interruption import catch_interruption
-from eyeline.training.memory import keep_freed_memory, memory_parts
+from eyeline.training.memory import give_freed_memory_back, keep_freed_memory, memory_parts
 from eyeline.training.mixing import mix
 from eyeline.training.objective import Answers, Labels, objective
 from eyeline.training.plan import PROBE_STEPS, Plan, make_plan, parameter_groups, steps_for_budget
@@ -333,6 +333,8 @@ class Trainer:
                     )
             save()
 
+        self.optimizer.zero_grad(set_to_none=True)
+        give_freed_memory_back()  # what comes next, exporting above all, takes other blocks
         self.ranks.wait()  # for the best weights to be written
         unshare_batch_norm(self.average)
         self.average.load_state_dict(read_tensors(best_file)[0])

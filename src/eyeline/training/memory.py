@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
@@ -32,12 +33,23 @@ def keep_freed_memory() -> bool:
     the system when they are freed, and the next layer pays for fresh, zeroed pages: more than half of the time
     of a training step on the CPU (measured in `benchmarks/training.py`). Other systems are left alone.
     """
-    if sys.platform != "linux":
-        return False
     try:
-        libc = ctypes.CDLL("libc.so.6")
+        libc = _gnu_library()
         mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of <malloc.h>
         took = libc.mallopt(mmap_threshold, 1 << 30) and libc.mallopt(trim_threshold, (1 << 31) - 1)
     except (OSError, AttributeError):  # another C library
         return False
     return bool(took)
+
+
+def give_freed_memory_back() -> None:
+    """Give what `keep_freed_memory` kept back to the system: the work that needed it is over."""
+    with contextlib.suppress(OSError, AttributeError):
+        _gnu_library().malloc_trim(0)
+
+
+def _gnu_library() -> ctypes.CDLL:
+    """The GNU C library; OSError where there is none."""
+    if sys.platform != "linux":
+        raise OSError("another system")
+    return ctypes.CDLL("libc.so.6")
