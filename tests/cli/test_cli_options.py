@@ -36,7 +36,7 @@ def test_wrong_use_is_one_line(capsysbinary, tmp_path, monkeypatch, words, said)
 
 def test_the_rate_is_suggested_and_a_named_recipe_runs(capsysbinary, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_parts(tmp_path / "photos", parts=10, each=4, side=32)
+    write_parts(tmp_path / "photos", parts=10, each=4)
     small = ["photos", "--network", "resnet20", "--weights", "none", "--image-size", "32"]
     code, out, _ = call(capsysbinary, "train", *small, "--find-lr")
     assert code == 0

@@ -25,7 +25,7 @@ QUICK = {"network": "resnet20", "weights": "none", "group_by": PATTERN, "image_s
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return write_parts(tmp_path_factory.mktemp("parts") / "photos", parts=12, each=4, side=32)
+    return write_parts(tmp_path_factory.mktemp("parts") / "photos", parts=12, each=4)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_teacher_that_saw_the_test_part_is_refused(teacher, photos, tmp_path):
 
 
 def test_a_teacher_from_other_data_is_noted(teacher, tmp_path):
-    other = write_parts(tmp_path / "other", parts=12, each=4, side=32, seed=5)
+    other = write_parts(tmp_path / "other", parts=12, each=4, seed=5)
     run = train(other, out=tmp_path / "run", epochs=0, teacher=str(teacher.model), **QUICK)
     assert len(run.notes) == 1
     assert "other data" in run.notes[0]
@@ -82,9 +82,9 @@ def test_a_teacher_from_other_data_is_noted(teacher, tmp_path):
 
 
 def test_a_teacher_of_other_classes_is_refused(teacher, tmp_path):
-    other = write_parts(tmp_path / "other", parts=12, each=4, side=32)
+    other = write_parts(tmp_path / "other", parts=12, each=4)
     (other / "scratch").rename(other / "dent")
-    with pytest.raises(EyelineError, match="tells good, scratch.*labelled good, dent") as caught:
+    with pytest.raises(EyelineError, match=r"tells good, scratch.*labelled good, dent") as caught:
         train(other, out=tmp_path / "run", teacher=str(teacher.model), **QUICK)
     assert caught.value.code == "other_classes"
 
