@@ -47,6 +47,7 @@ from eyeline.training import (
     embed_pixels,
     fit,
     freeze_batch_norm,
+    seeded_weights,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
 
@@ -162,13 +163,14 @@ def train(
         else choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
     )
     weights = choose_weights(info, wish.weights)
-    net = create_network(
-        wish.network,
-        num_classes=len(table.classes),
-        in_channels=decode.channels,
-        image_size=decode.image_size,
-        weights=weights,
-    )
+    with seeded_weights(wish.seed):
+        net = create_network(
+            wish.network,
+            num_classes=len(table.classes),
+            in_channels=decode.channels,
+            image_size=decode.image_size,
+            weights=weights,
+        )
     if wishes.unknown is not None and not net.gap_head:
         raise EyelineError(
             f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",

@@ -9,6 +9,7 @@ from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.loop import Fit, fit
 from eyeline.training.lr_finder import RateSearch, find_learning_rate
 from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
+from eyeline.training.randomness import seeded_weights
 from eyeline.training.recipe import Recipe
 from eyeline.training.start import freeze_batch_norm
 
@@ -29,4 +30,5 @@ __all__ = [
     "predict_logits",
     "recipe_names",
     "recipe_text",
+    "seeded_weights",
 ]
