@@ -16,7 +16,7 @@ from eyeline.jobs.run import TrainOptions, choose_device
 from eyeline.jobs.soft_labels import soft_labels
 from eyeline.networks import create_network, network_info
 from eyeline.progress import Progress, silent
-from eyeline.training import Examples, Normalization, RateSearch, Recipe, find_learning_rate
+from eyeline.training import Examples, Normalization, RateSearch, Recipe, find_learning_rate, seeded_weights
 
 
 def suggest_learning_rate(source: str | Path, *, progress: Progress = silent, **options: Any) -> RateSearch:
@@ -39,13 +39,14 @@ def suggest_learning_rate(source: str | Path, *, progress: Progress = silent, **
     progress("reading", 0, 1, wish.source)
     table = read_images(wish.source, good=wish.good, group_by=wish.group_by)
     decode = choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
-    net = create_network(
-        wish.network,
-        num_classes=len(table.classes),
-        in_channels=decode.channels,
-        image_size=decode.image_size,
-        weights=choose_weights(info, wish.weights),
-    )
+    with seeded_weights(wish.seed):
+        net = create_network(
+            wish.network,
+            num_classes=len(table.classes),
+            in_channels=decode.channels,
+            image_size=decode.image_size,
+            weights=choose_weights(info, wish.weights),
+        )
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
     looked = look_at_images(table, decode, progress=progress)
     table, left_out = tie_duplicates(table, looked.sets)

@@ -49,7 +49,7 @@ from eyeline.training import (
     embed_pixels,
     fit,
     freeze_batch_norm,
-    seed_initialisation,
+    seeded_weights,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
 
@@ -170,7 +170,6 @@ def train(
         else choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
     )
     weights = choose_weights(info, wish.weights)
-    seed_initialisation(wish.seed)
     shape: dict[str, Any] = {
         "name": wish.network,
         "num_classes": len(table.classes),
@@ -178,7 +177,8 @@ def train(
         "image_size": decode.image_size,
         "weights": weights,
     }
-    net = create_network(**shape)
+    with seeded_weights(wish.seed):
+        net = create_network(**shape)
     if wishes.unknown is not None and not net.gap_head:
         raise EyelineError(
             f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",

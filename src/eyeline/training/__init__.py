@@ -9,7 +9,7 @@ from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.loop import Fit, fit
 from eyeline.training.lr_finder import RateSearch, find_learning_rate
 from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
-from eyeline.training.randomness import seed_initialisation
+from eyeline.training.randomness import seeded_weights
 from eyeline.training.ranks import Ranks, join_ranks, told_rank
 from eyeline.training.recipe import Recipe
 from eyeline.training.start import freeze_batch_norm
@@ -33,6 +33,6 @@ __all__ = [
     "predict_logits",
     "recipe_names",
     "recipe_text",
-    "seed_initialisation",
+    "seeded_weights",
     "told_rank",
 ]

@@ -46,7 +46,7 @@ def rand_augment(
     """Images uint8 ``(N, H, W, C)`` after `recipe.rand_augment` operations each, by (seed, epoch, index) alone."""
     if not recipe.rand_augment:
         return images
-    names = [name for name in OPERATIONS if name != "color" or images.shape[3] == 3]
+    names = list(OPERATIONS)
     change = RANGE * recipe.magnitude / LARGEST
     changed = torch.from_numpy(np.array(images))
     for position, index in enumerate(indices):
@@ -69,7 +69,9 @@ def contrast(image: Tensor, factor: float) -> Tensor:
 
 
 def color(image: Tensor, factor: float) -> Tensor:
-    """Every colour moved away from or towards its grey."""
+    """Every colour moved away from or towards its grey; grey pictures have none."""
+    if image.shape[2] == 1:
+        return image
     return _blend(image, _grey(image), factor)
 
 
