@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -39,8 +40,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         temporary = None
         _fsync_folder(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise EyelineError(f"cannot write: {reason}", code="write_failed", path=path) from error
+        raise _write_failed(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -59,6 +59,32 @@ def write_json(path: str | Path, value: Any) -> None:
     Plain ASCII: odd bytes of file names (lone surrogates in Python) survive as escapes and come back.
     """
     write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add one line to a log and see it to the disk; a crash leaves at most the last line unfinished.
+
+    Raises
+    ------
+    EyelineError : as `atomic_file`.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _write_failed(path, error) from error
+
+
+def _write_failed(path: str | Path, error: OSError) -> EyelineError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return EyelineError(
+        f"cannot write: {error.strerror or error}",
+        code="write_failed",
+        path=path,
+        hint="free some space; what was written before is whole" if full else None,
+    )
 
 
 def _fsync_folder(folder: Path) -> None:

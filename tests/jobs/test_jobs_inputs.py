@@ -8,8 +8,9 @@ from PIL import Image
 
 from eyeline.errors import EyelineError
 from eyeline.images import read_images
+from eyeline.jobs import TrainOptions, train
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
-from eyeline.jobs.run import TrainOptions, choose_device, train
+from eyeline.jobs.options import choose_device
 from eyeline.jobs.run_folder import create_run, read_record, write_record
 from eyeline.networks import network_info
 from parts import write_parts

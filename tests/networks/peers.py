@@ -19,6 +19,7 @@ for _schema in (
 
 import timm  # noqa: E402
 import torchvision  # noqa: E402
+from torchvision.transforms import v2 as v2  # noqa: E402
 
 
 def create(library: str, name: str, **options: Any) -> nn.Module:

@@ -15,7 +15,8 @@ from eyeline.errors import EyelineError, Interrupted
 from eyeline.images import read_images, split_images
 from eyeline.networks import create_network
 from eyeline.training import Examples, Normalization, Recipe, embed_pixels, fit
-from eyeline.training.loop import _Trainer, class_weights, undo_balance
+from eyeline.training.balance import class_weights, undo_balance
+from eyeline.training.loop import Trainer
 from eyeline.training.plan import make_plan, parameter_groups, steps_for_budget
 
 NORMALIZE = Normalization((0.5,), (0.5,))
@@ -119,7 +120,7 @@ def test_zero_epochs_is_the_network_as_it_came(digits, tmp_path):
 
 def test_a_budget_becomes_steps_and_leaves_the_network_alone(digits):
     net = network()
-    trainer = _Trainer(net, digits, QUICK, NORMALIZE, np.ones(len(digits.targets)), False, 0)
+    trainer = Trainer(net, digits, QUICK, NORMALIZE, False, 0)
     before = bits(net)
     arguments = {"batch_size": 32, "steps_per_epoch": 3, "validation": 90}
     few = steps_for_budget(2.0, trainer.probe, net, **arguments)
@@ -130,7 +131,7 @@ def test_a_budget_becomes_steps_and_leaves_the_network_alone(digits):
 
 def test_no_time_is_no_step(digits):
     net = network()
-    trainer = _Trainer(net, digits, QUICK, NORMALIZE, np.ones(len(digits.targets)), False, 0)
+    trainer = Trainer(net, digits, QUICK, NORMALIZE, False, 0)
     assert steps_for_budget(0.0, trainer.probe, net, batch_size=32, steps_per_epoch=3, validation=90) == 0
 
 

@@ -36,7 +36,7 @@ def test_any_allowed_values_survive_toml(tmp_path_factory, rate, epochs, turns):
         ("learning_rate = 'fast'", ["learning_rate", "float"]),
         ("flips = 1", ["flips", "bool"]),
         ("epochs = 1.5", ["epochs", "int"]),
-        ("balance = 'sampling'", ["balance", "weights or none"]),
+        ("balance = 'samplin'", ["balance", "weights or sampling or none"]),
         ("batch_size = 0", ["batch_size is 0", "1 to 4096"]),
         ("not toml at all", ["not valid TOML"]),
     ],

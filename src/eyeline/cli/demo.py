@@ -31,8 +31,11 @@ def demo(
     """
     with progress_bars() as progress:
         progress("starting", 0, 1, "")
-        from eyeline.jobs import train
+        from eyeline.jobs import follow_training, is_follower, train
 
+        if is_follower():
+            follow_training()
+            return
         run = train(
             "elpv",
             out=out,

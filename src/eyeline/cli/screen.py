@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,13 +23,19 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
+def print_note(text: str) -> None:
+    """A line that a person should not miss, on standard error."""
+    sys.stderr.write("note: " + text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[Progress]:
     """A bar a stage on standard error: how far, how long yet, and what the stage has to say.
 
-    Without a terminal (a log file, a pipe) a line at the start of a stage and every ten seconds.
+    Without a terminal (a log file, a pipe) a line at the start of a stage and every ten seconds. Of several
+    processes that train together only the first one shows anything.
     """
-    if quiet:
+    if quiet or os.environ.get("RANK", "0") != "0":
         yield silent
     elif not sys.stderr.isatty():
         yield _log_lines()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eyeline.cli.screen import print_json, print_line, progress_bars
+from eyeline.cli.screen import print_json, print_line, print_note, progress_bars
 from eyeline.errors import EyelineError
 
 Source = Annotated[
@@ -109,6 +109,12 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=0, help="Passes over the images, instead of a budget.")
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps of training, such as run.json of a run with a budget tells: repeats it."
+        ),
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -126,7 +132,25 @@ def train(
             "gain by it; the artifact takes that many times as long."
         ),
     ] = 1,
-    recipe: Annotated[Path | None, typer.Option(help="TOML file of training settings.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Training settings: default, fast, gentle, scratch or strong, or a TOML file.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Learn from the answers of this .onnx file too, half and half with labels."
+        ),
+    ] = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr", help="Only suggest a learning rate for these images and options; nothing is kept."
+        ),
+    ] = False,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with an interrupted run; no SOURCE needed.")
     ] = None,
@@ -147,12 +171,16 @@ def train(
     Exit code 1 when --claim, --review or --unknown is refused, or the test part contradicts the claim; the model is
     written all the same, and says so.
 
+    Several processes train as one under torchrun --nproc-per-node=2 -m eyeline train ...
+
     Example: eyeline train photos/ --budget 5m --out runs/parts
     """
-    if budget is not None and epochs is not None:
-        raise EyelineError("give --budget or --epochs, not both", code="usage")
+    if (budget, epochs, steps).count(None) < 2:
+        raise EyelineError("give --budget, --epochs or --steps, only one of them", code="usage")
     if resume is not None and source is not None:
         raise EyelineError("--resume takes everything from the run: give no SOURCE", code="usage")
+    if find_lr and resume is not None:
+        raise EyelineError("--find-lr searches before a run: give a SOURCE, not --resume", code="usage")
     if resume is None and source is None:
         raise EyelineError("a SOURCE is needed", code="usage", hint="see eyeline train --help")
     options: dict[str, Any] = {
@@ -168,6 +196,8 @@ def train(
         "epochs": epochs,
         "folds": folds,
         "views": views,
+        "steps": steps,
+        "teacher": None if teacher is None else str(teacher),
         "seed": seed,
         "max_bad": max_bad,
         "device": device,
@@ -177,19 +207,48 @@ def train(
         "unknown": unknown,
     }
     with progress_bars() as progress:
-        from eyeline.jobs import train as job  # after the first line is on the screen: torch takes seconds
+        progress("starting", 0, 1, "")  # the first line is on the screen: torch takes seconds
+        from eyeline.jobs import follow_training, is_follower
 
-        progress("starting", 0, 1, "")
+        if is_follower():  # of a run that another process leads
+            follow_training()
+            return
         if recipe is not None:
-            from eyeline.training import Recipe
+            from eyeline.training import find_recipe
 
-            options["recipe"] = Recipe.read(recipe).to_dict()
-        run = job(source, out=out, resume=resume, progress=progress, **options)
-    finish(run, json)
+            options["recipe"] = find_recipe(recipe).to_dict()
+        if find_lr and source is not None:
+            from eyeline.jobs import suggest_learning_rate
+
+            found = suggest_learning_rate(source, progress=progress, **options)
+        else:
+            from eyeline.jobs import train as job
+
+            run = job(source, out=out, resume=resume, progress=progress, **options)
+    if find_lr:
+        print_rate(found, json)
+    else:
+        finish(run, json)
+
+
+def print_rate(found: Any, json: bool) -> None:
+    """What the learning-rate finder suggests."""
+    if json:
+        print_json(found.to_dict())
+        return
+    print_line(
+        f"Suggested: learning_rate = {found.valley:.1e}   (the loss falls fastest at {found.steepest:.1e})"
+    )
+    print_line(
+        f"Searched {found.rates[0]:.0e} to {found.rates[-1]:.0e} in {len(found.rates)} steps: the loss "
+        + ("exploded at the end" if found.exploded else "never exploded")
+    )
 
 
 def finish(run: Any, json: bool) -> None:
     """Say how a run ended; exit code 1 when what was asked of the decisions is not kept."""
+    for note in run.notes:
+        print_note(note)
     if json:
         print_json(run.to_dict())
     else:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
+    from eyeline.jobs.follow import follow_training, is_follower
     from eyeline.jobs.learning import Learned, learning_curve
+    from eyeline.jobs.learning_rate import suggest_learning_rate
     from eyeline.jobs.monitor import Monitored, monitor_shift
+    from eyeline.jobs.options import TrainOptions
     from eyeline.jobs.predict import find_images, predictions
-    from eyeline.jobs.run import Run, TrainOptions, train
+    from eyeline.jobs.run import Run, train
 
 # Imported when used: predicting must not pay for what only training needs.
 _MODULES = {
@@ -25,10 +28,13 @@ _MODULES = {
     "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
+    "follow": ("follow_training", "is_follower"),
     "learning": ("Learned", "learning_curve"),
+    "learning_rate": ("suggest_learning_rate",),
     "monitor": ("Monitored", "monitor_shift"),
+    "options": ("TrainOptions",),
     "predict": ("find_images", "predictions"),
-    "run": ("Run", "TrainOptions", "train"),
+    "run": ("Run", "train"),
 }
 
 __all__ = [
@@ -48,9 +54,12 @@ __all__ = [
     "evaluate_model",
     "explain_images",
     "find_images",
+    "follow_training",
+    "is_follower",
     "learning_curve",
     "monitor_shift",
     "predictions",
+    "suggest_learning_rate",
     "train",
 ]
 

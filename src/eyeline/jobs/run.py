@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,23 @@ from eyeline.images import (
 )
 from eyeline.jobs.check import second_opinion
 from eyeline.jobs.evaluate import figures_dict
+from eyeline.jobs.follow import is_follower, lead_ranks
 from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
 from eyeline.jobs.judged import LeftOut, judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
+from eyeline.jobs.options import TrainOptions, choose_device, choose_folds
 from eyeline.jobs.protocols import ProtocolResult, compare_protocols
-from eyeline.jobs.run_folder import create_run, environment, read_record, write_record
+from eyeline.jobs.run_folder import (
+    create_run,
+    environment,
+    environment_notes,
+    read_record,
+    resumable,
+    write_record,
+)
 from eyeline.jobs.ship import ship_run
+from eyeline.jobs.soft_labels import soft_labels
+from eyeline.jobs.teacher import ask_teacher, with_teacher
 from eyeline.networks import VIEWS, Network, Views, create_network, network_info
 from eyeline.progress import Progress, silent
 from eyeline.training import (
@@ -40,41 +50,11 @@ from eyeline.training import (
     embed_pixels,
     fit,
     freeze_batch_norm,
+    seeded_weights,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
 
-FEW_IMAGES = 5000  # up to here training images are cross-fitted
-FOLDS = 3
 HEAD_FOLDS = 5  # for the penalty of the fitted head, where there is a validation part
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """What the user asked for; recorded in the run, so that `--resume` needs nothing else."""
-
-    source: str
-    network: str = "efficientnet_lite0"
-    weights: str | None = (
-        None  # None: published ones where a package has them; "none"; or what create_network takes
-    )
-    image_size: int | None = None
-    resize: str | None = None  # squash, letterbox or fit; None: by the pictures' shapes
-    region: Sequence[float] | None = None  # left, top, right, bottom, shares 0..1
-    range: Sequence[float] | None = None  # low, high: values that become 0 and 255
-    good: str | None = None
-    group_by: str | None = None
-    budget: float | None = None  # seconds for training
-    epochs: int | None = None
-    folds: int | None = None  # of cross-validation; 0: a validation part instead; None: by the data
-    views: int = 1  # mirrored and turned views of each image to average, if left-out images gain by it
-    seed: int = 0
-    max_bad: float = 0.01
-    device: str = "auto"
-    claim: str | None = None  # such as "escape<=0.05@0.95": sets the threshold, or is refused
-    review: str | None = None  # such as "overkill<=0.05@0.95": doubtful images go to a human
-    cost: str | None = None  # such as "escape=500,overkill=4,review=1,line=0.01"
-    unknown: float | None = None  # share of false alarms, such as 0.01, at which unknown objects are told
-    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +89,7 @@ class Run:
         }
 
 
+@resumable()
 def train(
     source: str | Path | ImageTable | None = None,
     *,
@@ -133,6 +114,10 @@ def train(
     Interrupted : stopped by a signal; `resume` goes on.
     """
     started = time.monotonic()
+    if is_follower():
+        raise EyelineError(
+            "the first process of several leads a run; the others call follow_training()", code="usage"
+        )
     if isinstance(source, ImageTable):
         table, source = source, source.name
     if resume is not None:
@@ -146,7 +131,7 @@ def train(
             raise EyelineError("a source of images is needed", code="usage", hint="or --resume RUN")
         wish = TrainOptions(source=str(source), **options)
         record = {}
-    recipe = Recipe.from_dict(wish.recipe)
+    recipe = with_teacher(Recipe.from_dict(wish.recipe), wish.teacher)
     if wish.epochs is not None:
         recipe = recipe.replace(epochs=wish.epochs)
     wishes = Wishes.parse(wish.claim, wish.review, wish.cost, wish.unknown)
@@ -161,13 +146,15 @@ def train(
         else choose_decoding(table, wish.image_size, resize=wish.resize, region=wish.region, range=wish.range)
     )
     weights = choose_weights(info, wish.weights)
-    net = create_network(
-        wish.network,
-        num_classes=len(table.classes),
-        in_channels=decode.channels,
-        image_size=decode.image_size,
-        weights=weights,
-    )
+    shape: dict[str, Any] = {
+        "name": wish.network,
+        "num_classes": len(table.classes),
+        "in_channels": decode.channels,
+        "image_size": decode.image_size,
+        "weights": weights,
+    }
+    with seeded_weights(wish.seed):
+        net = create_network(**shape)
     if wishes.unknown is not None and not net.gap_head:
         raise EyelineError(
             f"{wish.network} cannot tell unknown objects: it has no pooled features before its last layer",
@@ -198,7 +185,13 @@ def train(
         raise EyelineError(
             "the images or labels are not those this run began with", code="changed", path=folder
         )
-    if not record:
+    notes: list[str] = record.get("notes", [])  # of every time it was resumed
+    if record:
+        notes += [note for note in environment_notes(record["environment"]) if note not in notes]
+        for note in notes:
+            progress("resuming", 0, 1, note)
+        record["notes"] = notes
+    else:
         record = {
             "version": 1,
             "options": wish.__dict__,
@@ -223,23 +216,51 @@ def train(
         net, table, looked, cache, splits, folds, recipe, normalize, record, wish, progress
     )
     record["protocols"] = [protocol.to_dict() for protocol in protocols]
+    if wish.teacher is not None:
+        teacher = ask_teacher(
+            wish.teacher,
+            table,
+            cache,
+            decode,
+            splits,
+            fingerprint=fingerprint,
+            seed=wish.seed,
+            expected=record.get("teacher", {}).get("sha256"),
+            progress=progress,
+        )
+        examples = replace(examples, teacher=teacher.logits)
+        record["teacher"] = teacher.record
+        notes += [note for note in teacher.notes if note not in notes]
     write_record(folder, record)
-    how: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "folder": folder,
         "seed": wish.seed,
+        "steps": wish.steps,
         "budget": None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
         "resume": resume is not None,
-        "progress": progress,
     }
-    if folds:
-        groups = None if table.groups is None else np.array(table.groups, dtype=object)[examples.train]
-        crossed = cross_fit(net, examples, recipe, normalize, groups=groups, views=wish.views, **how)
-        fitted, choice = crossed.fit, crossed.to_dict()
-        if crossed.views > 1:
-            fitted = replace(fitted, network=Views(fitted.network, crossed.views))
-        left_out = LeftOut(rows=examples.train, logits=crossed.logits, folds=examples.folds)
-    else:
-        fitted, choice, left_out = fit(net, examples, recipe, normalize, **how), None, None
+    choice, left_out = None, None
+    with lead_ranks(shape, cache, examples, recipe, normalize, crossed=bool(folds), **arguments) as ranks:
+        if folds:
+            groups = None if table.groups is None else np.array(table.groups, dtype=object)[examples.train]
+            crossed = cross_fit(
+                net,
+                examples,
+                recipe,
+                normalize,
+                groups=groups,
+                views=wish.views,
+                ranks=ranks,
+                progress=progress,
+                **arguments,
+            )
+            fitted, choice = crossed.fit, crossed.to_dict()
+            left_out = LeftOut(rows=examples.train, logits=crossed.logits, folds=examples.folds)
+            if crossed.views > 1:
+                fitted = replace(fitted, network=Views(fitted.network, crossed.views))
+        else:
+            fitted = fit(net, examples, recipe, normalize, ranks=ranks, progress=progress, **arguments)
+    notes += fitted.notes
     judged = judge_images(
         fitted.network, table, cache, splits, normalize, wishes, progress, left_out=left_out
     )
@@ -248,7 +269,7 @@ def train(
         "steps": fitted.plan.steps,
         "best_epoch": fitted.best_epoch,
         "training_seconds": round(fitted.seconds, 1),
-        "notes": list(fitted.notes),
+        "notes": notes,
         "test": figures_dict(judged.evaluation, judged.promises),
     }
     write_record(folder, record)
@@ -272,62 +293,9 @@ def train(
         protocols=protocols,
         seconds=time.monotonic() - started,
         network=wish.network,
-        notes=fitted.notes,
+        notes=tuple(notes),
         choice=choice,
     )
-
-
-def choose_device(device: str) -> str:
-    """``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    EyelineError : another word, or no GPU that PyTorch can use.
-    """
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise EyelineError(f"device is {device!r}; allowed: auto, cpu, cuda", code="bad_option")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise EyelineError("PyTorch finds no CUDA device here", code="no_device", hint="use --device cpu")
-    return "cuda" if available and device != "cpu" else "cpu"
-
-
-def choose_folds(
-    table: ImageTable, splits: tuple[str, ...], wish: TrainOptions, *, tunable: bool
-) -> tuple[tuple[str, ...], int]:
-    """The parts of a run, and how many folds its training images are dealt into; 0 keeps the validation part.
-
-    Unless told otherwise, a few thousand images with published weights are cross-fitted: a validation part of so
-    few says little, and the images in it teach nothing. More images, a validation part that the source brings
-    along, or weights drawn at random (whose average means nothing) keep the validation part.
-
-    Raises
-    ------
-    EyelineError : folds were asked for that cannot be made.
-    """
-    given = table.splits is not None and "val" in table.splits
-    rows = np.flatnonzero(np.isin(splits, ("train", "val")))
-    if wish.folds == 0 or (wish.folds is None and (not tunable or given or len(rows) > FEW_IMAGES)):
-        return splits, 0
-    if not tunable:
-        raise EyelineError(
-            f"folds is {wish.folds}: cross-fitting averages networks that start from the same published weights "
-            "and a fitted head, and this run has none",
-            code="bad_option",
-            hint="--folds 0",
-        )
-    merged = tuple("train" if part == "val" else part for part in splits)
-    for count in (wish.folds,) if wish.folds else (FOLDS, 2):
-        try:
-            make_folds(table.select(rows), k=count, seed=wish.seed)
-        except EyelineError:
-            if wish.folds:
-                raise
-            continue
-        return merged, count
-    return splits, 0
 
 
 def _prepare(
@@ -383,6 +351,7 @@ def _prepare(
         val=rows_of(splits, "val"),
         folds=make_folds(table.select(train), k=folds or HEAD_FOLDS, seed=wish.seed),
         weights=None if table.weights is None else np.array(table.weights),
+        soft=soft_labels(table) if recipe.soft_labels else None,
         features=features,
     )
     return examples, protocols

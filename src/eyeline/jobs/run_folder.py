@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,19 +83,46 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     write_json(folder / RECORD, record)
 
 
+@contextmanager
+def resumable() -> Iterator[None]:
+    """When a file of a run cannot be written (a full disk), the error says how the run goes on."""
+    try:
+        yield
+    except EyelineError as error:
+        run = next((p for p in Path(error.path or "").parents if (p / RECORD).exists()), None)
+        if error.code != "write_failed" or run is None:
+            raise
+        hint = f"free some space, then go on with: eyeline train --resume {run}"
+        raise EyelineError(error.message, code=error.code, path=error.path, hint=hint) from error
+
+
 def environment() -> dict[str, Any]:
     """Where a run took place: versions, processor, threads, time."""
     import torch
 
     from eyeline.shipping import software_versions
+    from eyeline.training import told_rank
 
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "processes": told_rank()[1],
         **software_versions(),
     }
+
+
+def environment_notes(before: dict[str, Any]) -> tuple[str, ...]:
+    """What is other here than where a run began, and takes the promise of the same bits away."""
+    now = environment()
+    names = {"threads": "threads", "processes": "processes", "torch": "PyTorch", "processor": "processor"}
+    return tuple(
+        f"resumed with other {text} ({now[key]}) than the run began with ({before[key]}): the result is as good, but "
+        "not the same bits as without the interruption"
+        for key, text in names.items()
+        if key in before and key in now and before[key] != now[key]
+    )
 
 
 def _processor() -> str:

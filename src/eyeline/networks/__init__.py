@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eyeline.networks.registry import NetworkInfo, create_network, network_info, network_names
 
 if TYPE_CHECKING:
-    from eyeline.networks.blocks import Network
+    from eyeline.networks.blocks import DropPath, Network
     from eyeline.networks.efficientnet import Scaling, scale
     from eyeline.networks.folding import fold_batch_norm
     from eyeline.networks.views import VIEWS, Views
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VIEWS",
+    "DropPath",
     "LoadReport",
     "Network",
     "NetworkInfo",
@@ -31,6 +32,7 @@ __all__ = [
 
 # These need torch, which takes a second to import; listing networks does not.
 _LAZY = {
+    "DropPath": "blocks",
     "Network": "blocks",
     "fold_batch_norm": "folding",
     "LoadReport": "weights",

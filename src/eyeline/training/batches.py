@@ -47,6 +47,11 @@ def epoch_order(indices: Ints, batch_size: int, *, seed: int, epoch: int) -> lis
     same; fewer images than a batch are repeated (as in Big Transfer, arXiv 1912.11370).
     """
     order = stream(seed, Purpose.ORDER, epoch).permutation(np.sort(indices))
-    steps = max(1, -(-len(order) // batch_size))
+    steps = steps_per_epoch(len(order), batch_size)
     order = np.resize(order, steps * batch_size)  # repeats from the beginning
     return list(order.reshape(steps, batch_size))
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Batches of an epoch, the last one filled up."""
+    return max(1, -(-images // batch_size))

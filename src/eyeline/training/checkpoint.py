@@ -36,8 +36,9 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     """Write checkpoint number `step` and remove all but the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / f"step-{step:08d}.safetensors", tensors, {"step": step} | state)
-    for old in _newest_first(folder)[KEPT:]:
-        for path in (old, old.with_suffix(".safetensors")):
+    kept = {path.stem for path in _newest_first(folder)[:KEPT]}
+    for path in folder.glob("step-*"):  # older ones, and tensors whose JSON was never written
+        if path.stem not in kept:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 

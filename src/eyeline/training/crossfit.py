@@ -9,9 +9,7 @@ the same weights lie close enough for that (Wortsman et al. 2022, "Model soups",
 
 from __future__ import annotations
 
-import copy
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,27 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from eyeline.errors import Interrupted
 from eyeline.files import write_atomically
 from eyeline.networks import Network, Views
 from eyeline.progress import Progress, silent
+from eyeline.training.balance import loss_weights, prior_shift, undo_balance
 from eyeline.training.batches import Ints, Normalization
-from eyeline.training.checkpoint import read_tensors, write_tensors
+from eyeline.training.examples import Examples
+from eyeline.training.folds import average_weights, each_fold, no_steps
 from eyeline.training.head import fit_head
 from eyeline.training.inference import Floats, embed_pixels, predict_logits
-from eyeline.training.loop import (
-    Examples,
-    Fit,
-    class_weights,
-    fit,
-    freeze_batch_norm,
-    loss_weights,
-    undo_balance,
-)
+from eyeline.training.loop import Fit
 from eyeline.training.plan import make_plan
+from eyeline.training.ranks import ALONE, Ranks
 from eyeline.training.recipe import Recipe
+from eyeline.training.start import freeze_batch_norm
 from eyeline.verdicts import (
     Comparison,
     auroc,
@@ -119,6 +111,7 @@ def cross_fit(
     budget: float | None = None,
     steps: int | None = None,
     resume: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> CrossFit:
     """Train one network a fold of ``examples.folds``, and average them if that beats the fitted head.
@@ -133,12 +126,13 @@ def cross_fit(
         head alone averages two at most.
     budget : seconds for all folds together; `steps` sets the steps of each fold.
     resume : go on with what `folder` holds.
+    ranks : the processes that train together; this is the first, and the others call `follow_folds`.
 
     Raises
     ------
     Interrupted, EyelineError : as `fit`.
     """
-    train, folds = examples.train, examples.folds
+    train = examples.train
     freeze_batch_norm(net, recipe, normalize(examples.pixels[train[:1]]))
     if examples.features is None:
         features = np.zeros((1 + recipe.flips, len(examples.targets), net.head.in_features), np.float32)
@@ -180,35 +174,20 @@ def cross_fit(
         gain=None,
         **judged(head_logits, both, 2),
     )
-    if steps == 0 or (steps is None and budget is None and recipe.epochs == 0):
+    if no_steps(recipe, steps, budget):
         return alone
 
-    numbers = np.unique(folds)
     fits: list[Fit] = []
     logits = np.zeros_like(head_logits)
     averaged = np.zeros_like(head_logits) if views > 1 else None
-    for position, number in enumerate(numbers):
-        seen = folds != number
-        part = replace(examples, train=train[seen], val=train[:0], folds=_dense(folds[seen]))
-        fitted = _fit_fold(
-            net,
-            part,
-            recipe,
-            normalize,
-            run=folder,
-            number=position + 1,
-            seed=seed,
-            budget=None if budget is None else budget / len(numbers),
-            steps=fits[0].plan.steps if fits else steps,
-            resume=resume,
-            progress=_of_fold(progress, position, len(numbers)),
-        )
+    how: dict[str, Any] = {"folder": folder, "seed": seed, "budget": budget, "steps": steps, "resume": resume}
+    for unseen, fitted in each_fold(net, examples, recipe, normalize, ranks=ranks, progress=progress, **how):
         if fitted.plan.steps == 0:  # no time for a single step
             return alone
-        logits[~seen] = predict_logits(fitted.network, examples.pixels, train[~seen], normalize)
+        logits[unseen] = predict_logits(fitted.network, examples.pixels, train[unseen], normalize)
         if averaged is not None:
             several = Views(fitted.network, views)
-            averaged[~seen] = predict_logits(several, examples.pixels, train[~seen], normalize)
+            averaged[unseen] = predict_logits(several, examples.pixels, train[unseen], normalize)
         fits.append(fitted)
         lines = [row | {"fold": k + 1} for k, done in enumerate(fits) for row in done.history]
         write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -242,24 +221,13 @@ def cross_fit(
     )
 
 
-@torch.no_grad()
-def average_weights(net: Network, networks: list[Network]) -> None:
-    """Give `net` the mean of the weights of networks of its own shape."""
-    states = [network.state_dict() for network in networks]
-    mean: dict[str, Tensor] = {}
-    for name, value in states[0].items():
-        values = torch.stack([state[name].double() for state in states])
-        mean[name] = values.mean(0).to(value.dtype) if value.is_floating_point() else value
-    net.load_state_dict(mean)
-
-
 def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[Floats, float]:
     """Put the head fitted to all training images into `net`; its logits of left-out images, its penalty.
 
     The logits ``(V, M, K)`` are of each view in `Examples.features`; the first is the image as it is.
     """
     assert examples.features is not None
-    train, balance = examples.train, class_weights(examples, recipe)
+    train, shift = examples.train, prior_shift(examples, recipe)
     features = examples.features[:, train]
     views = len(features)
     head = fit_head(
@@ -272,59 +240,9 @@ def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(head.weight))
         net.head.bias.copy_(torch.from_numpy(head.bias))
-    undo_balance(net, balance)
-    left_out = head.left_out.reshape(views, len(train), -1) - np.log(balance)
+    undo_balance(net, shift)
+    left_out = head.left_out.reshape(views, len(train), -1) - np.log(shift)
     return left_out.astype(np.float32), head.penalty
-
-
-def _fit_fold(
-    net: Network,
-    examples: Examples,
-    recipe: Recipe,
-    normalize: Normalization,
-    *,
-    run: Path,
-    number: int,
-    resume: bool,
-    **rest: Any,
-) -> Fit:
-    """`fit` on a copy of `net`, or what an interrupted run has finished of it already."""
-    own, folder = copy.deepcopy(net), run / "folds" / str(number)
-    finished = folder / "network.safetensors"
-    if resume and finished.with_suffix(".json").exists():
-        tensors, state = read_tensors(finished)
-        own.load_state_dict(tensors)
-        return Fit(
-            network=own.eval(),
-            history=tuple(state["history"]),
-            best_epoch=state["history"][-1]["epoch"],
-            metric="",
-            plan=make_plan(state["steps"], state["steps_per_epoch"], recipe),
-            penalty=state["penalty"],
-            seconds=state["seconds"],
-            notes=(),
-        )
-    try:
-        fitted = fit(
-            own, examples, recipe, normalize, folder=folder, resume=resume, choose_epoch=False, **rest
-        )
-    except Interrupted as stop:
-        raise Interrupted(
-            f"fold {number}: {stop.message}",
-            code=stop.code,
-            path=run,
-            hint=f"go on with: eyeline train --resume {run}",
-        ) from None
-    state = {
-        "history": fitted.history,
-        "steps": fitted.plan.steps,
-        "steps_per_epoch": fitted.plan.steps_per_epoch,
-        "penalty": fitted.penalty,
-        "seconds": fitted.seconds,
-    }
-    write_tensors(finished, dict(fitted.network.state_dict()), state)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return fitted
 
 
 def _compare(
@@ -357,18 +275,3 @@ def _figures(logits: Floats, targets: Ints) -> dict[str, float]:
 
 def _defect(logits: Floats) -> NDArray[np.float64]:
     return np.asarray(defect_scores(softmax(logits.astype(np.float64)), 0))
-
-
-def _dense(folds: Ints) -> Ints:
-    """Fold numbers without gaps."""
-    return np.unique(folds, return_inverse=True)[1].astype(np.int64)
-
-
-def _of_fold(progress: Progress, position: int, count: int) -> Progress:
-    """Training of one fold as its share of the whole."""
-
-    def report(stage: str, done: int, total: int, note: str) -> None:
-        if stage == "training":
-            progress(stage, position * total + done, count * total, f"fold {position + 1} of {count}, {note}")
-
-    return report

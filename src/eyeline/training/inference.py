@@ -13,6 +13,7 @@ from eyeline.networks import Network
 from eyeline.progress import Progress, silent
 from eyeline.training.batches import Ints, Normalization, Pixels
 from eyeline.training.memory import keep_freed_memory
+from eyeline.training.ranks import ALONE, Ranks
 
 Floats = NDArray[np.float32]
 BATCH = 32
@@ -44,17 +45,31 @@ def embed_pixels(
         return torch.cat((features, last.amax((2, 3))), 1) if maximum else features
 
     def views(x: Tensor) -> Tensor:
-        return torch.stack([embed(x), embed(x.flip(2, 3))] if half_turn else [embed(x)], 1)
+        return torch.stack([embed(x), embed(x.flip(2, 3))] if half_turn else [embed(x)])
 
-    found = _run(net, views, pixels, indices, normalize, progress, "reading features")
-    return np.ascontiguousarray(found.swapaxes(0, 1))
+    return _run(net, views, pixels, indices, normalize, progress, "reading features")
 
 
 def predict_logits(
-    net: Network, pixels: Pixels, indices: Ints, normalize: Normalization, *, progress: Progress = silent
+    net: Network,
+    pixels: Pixels,
+    indices: Ints,
+    normalize: Normalization,
+    *,
+    ranks: Ranks = ALONE,
+    progress: Progress = silent,
 ) -> Floats:
-    """Logits, float32 ``(len(indices), K)``, of `pixels` uint8 ``(N, H, W, C)``."""
-    return _run(net, net, pixels, indices, normalize, progress, "predicting")
+    """Logits, float32 ``(len(indices), K)``, of `pixels` uint8 ``(N, H, W, C)``.
+
+    Of several `ranks` each runs its share of the batches, every image in one of them, and all get all logits.
+    """
+    own = ranks.share(len(indices), BATCH)
+    logits = np.zeros((len(indices), net.head.out_features), np.float32)
+    if own.start < own.stop:
+        logits[own] = _run(
+            net, lambda x: net(x)[None], pixels, indices[own], normalize, progress, "predicting"
+        )[0]
+    return np.asarray(ranks.sum(torch.from_numpy(logits)).numpy())
 
 
 def _run(
@@ -66,15 +81,20 @@ def _run(
     progress: Progress,
     stage: str,
 ) -> Floats:
+    """What `call` gives, ``(V, n, C)`` of n images, of all of them; written where it stays, never copied whole."""
     keep_freed_memory()
     training = net.training
     net.eval()
-    parts: list[Tensor] = []
+    whole = np.empty((0, 0, 0), np.float32)
     try:
         with torch.inference_mode():
             for start in range(0, len(indices), BATCH):
-                parts.append(call(normalize(pixels[indices[start : start + BATCH]])).float().cpu())
-                progress(stage, min(start + BATCH, len(indices)), len(indices), "")
+                stop = min(start + BATCH, len(indices))
+                part = call(normalize(pixels[indices[start:stop]])).float().cpu().numpy()
+                if start == 0:
+                    whole = np.empty((len(part), len(indices), part.shape[2]), np.float32)
+                whole[:, start:stop] = part
+                progress(stage, stop, len(indices), "")
     finally:
         net.train(training)
-    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+    return whole

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from eyeline.errors import EyelineError, Interrupted
-from eyeline.files import write_atomically
-from eyeline.networks import Network, fold_batch_norm
+from eyeline.files import append_line, write_atomically
+from eyeline.networks import Network
 from eyeline.progress import Progress, silent
 from eyeline.training.augment import augment
-from eyeline.training.batches import Ints, Normalization, Pixels, epoch_order
+from eyeline.training.balance import balanced_order, image_of, prior_shift, undo_balance
+from eyeline.training.batches import Ints, Normalization, epoch_order, steps_per_epoch
 from eyeline.training.checkpoint import (
     load_checkpoint,
     optimizer_tensors,
@@ -30,30 +28,25 @@ from eyeline.training.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from eyeline.training.head import fit_head
-from eyeline.training.inference import embed_pixels, predict_logits
+from eyeline.training.divergence import refuse_divergence
+from eyeline.training.erasing import erase
+from eyeline.training.examples import Examples
+from eyeline.training.inference import predict_logits
 from eyeline.training.interruption import catch_interruption
-from eyeline.training.memory import keep_freed_memory
-from eyeline.training.plan import Plan, make_plan, parameter_groups, steps_for_budget
+from eyeline.training.memory import give_freed_memory_back, keep_freed_memory, memory_parts
+from eyeline.training.mixing import mix
+from eyeline.training.objective import Answers, Labels, objective
+from eyeline.training.plan import PROBE_STEPS, Plan, make_plan, parameter_groups, steps_for_budget
+from eyeline.training.progressive import shrink, stage_of, stages
+from eyeline.training.rand_augment import rand_augment
 from eyeline.training.randomness import Purpose, torch_seed
+from eyeline.training.ranks import ALONE, Ranks
 from eyeline.training.recipe import Recipe
+from eyeline.training.shared_norm import share_batch_norm, unshare_batch_norm
+from eyeline.training.start import set_up, start_head
 from eyeline.verdicts import auroc, softmax
 
 SAVE_SECONDS = 60.0  # a checkpoint at least this often
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examples:
-    """What a run learns from: decoded pixels, class numbers and the parts they belong to."""
-
-    pixels: Pixels  # uint8 (N, H, W, C), may be memory-mapped
-    targets: Ints  # (N,) class numbers, 0 = good
-    classes: int
-    train: Ints  # numbers of the training images
-    val: Ints
-    folds: Ints  # fold of each training image, for choosing the penalty of the fitted head
-    features: NDArray[np.float32] | None = None  # (V, N, C) of `embed_pixels`, when they are known already
-    weights: NDArray[np.float64] | None = None  # (N,) of each image in the loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +75,7 @@ def fit(
     steps: int | None = None,
     resume: bool = False,
     choose_epoch: bool = True,
+    ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> Fit:
     """Train `net` in place and return it with the weights of its best epoch.
@@ -94,49 +88,36 @@ def fit(
         threads and versions assumed).
     choose_epoch : keep the epoch that does best on the validation part. Without it there need be none, and the
         last moving average is kept: the schedule ends at rest, and a fold that judges must not choose as well.
+    ranks : the processes that train together, each calling with the same arguments; the first one writes.
 
     Raises
     ------
     Interrupted : stopped by a signal; everything needed to resume has been saved.
-    EyelineError : the loss stopped being finite (``code="diverged"``), or there is nothing to resume.
+    EyelineError : the loss stopped being finite or exploded (``code="diverged"``), the disk is full
+        (``code="write_failed"``), or there is nothing to resume. What was saved before is kept.
     """
     started = time.monotonic()
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = folder / "checkpoints"
-    pretrained = net.load_report is not None
-    freeze = freeze_batch_norm(net, recipe, normalize(examples.pixels[examples.train[:1]]))
-    if isinstance(net.dropout, nn.Dropout):
-        net.dropout.p = recipe.dropout
-    weights = loss_weights(examples, recipe)
-
+    freeze = set_up(net, examples, recipe, normalize)
+    if recipe.batch_size < ranks.count:
+        raise EyelineError(
+            f"batch_size is {recipe.batch_size}; allowed for {ranks.count} processes: {ranks.count} or more",
+            code="bad_option",
+        )
     saved = load_checkpoint(checkpoints) if resume else None
-    penalty: float | None = None
     if saved is not None:
         penalty = saved.state["penalty"]
-    elif recipe.fit_head and pretrained:
-        train = examples.train
-        if examples.features is None:
-            features = embed_pixels(
-                net, examples.pixels, train, normalize, half_turn=recipe.flips, progress=progress
-            )
-        else:
-            features = examples.features[:, train]
-        views = len(features)  # every view is an example of its own, in the fold of its picture
-        head = fit_head(
-            features.reshape(views * len(train), -1),
-            np.tile(examples.targets[train], views),
-            np.tile(examples.folds, views),
-            classes=examples.classes,
-            weights=np.tile(weights[train], views),
-        )
-        penalty = head.penalty
-        with torch.no_grad():
-            net.head.weight.copy_(torch.from_numpy(head.weight))
-            net.head.bias.copy_(torch.from_numpy(head.bias))
+    else:
+        penalty = start_head(net, examples, recipe, normalize, progress=progress) if ranks.first else None
+        penalty = ranks.tell(penalty)
+        ranks.copy(net.state_dict().values())
+    if ranks.count > 1 and not freeze:
+        share_batch_norm(net)
 
-    trainer = _Trainer(net, examples, recipe, normalize, weights, freeze, seed)
-    per_epoch = len(epoch_order(examples.train, recipe.batch_size, seed=seed, epoch=0))
+    trainer = Trainer(net, examples, recipe, normalize, freeze, seed, ranks)
+    per_epoch = steps_per_epoch(len(examples.train), recipe.batch_size)
     if saved is not None:
         plan = make_plan(int(saved.state["steps"]), per_epoch, recipe)
     elif steps is not None:
@@ -150,42 +131,15 @@ def fit(
             batch_size=recipe.batch_size,
             steps_per_epoch=per_epoch,
             validation=len(examples.val),
+            probes=trainer.probes,
         )
-        plan = make_plan(fitting, per_epoch, recipe)
+        plan = make_plan(ranks.tell(fitting), per_epoch, recipe)
     else:
         plan = make_plan(recipe.epochs * per_epoch, per_epoch, recipe)
     return trainer.run(plan, folder, saved, penalty, choose_epoch, progress)
 
 
-def freeze_batch_norm(net: Network, recipe: Recipe, example: Tensor) -> bool:
-    """Whether batch norms keep their published statistics; if so they are folded into the convolutions.
-
-    Statistics re-estimated from a few hundred images are noise: fine-tuning keeps the published ones, and
-    learning from scratch has none to keep. A second call changes nothing.
-    """
-    freeze = recipe.batch_norm == "freeze" or (recipe.batch_norm == "auto" and net.load_report is not None)
-    if freeze:
-        fold_batch_norm(net, example)
-    return freeze
-
-
-def loss_weights(examples: Examples, recipe: Recipe) -> NDArray[np.float64]:
-    """Weight of each image ``(N,)`` in the loss: its own, times its class's if classes are balanced."""
-    weights = (
-        np.ones(len(examples.targets)) if examples.weights is None else examples.weights.astype(np.float64)
-    )
-    return np.asarray(weights * class_weights(examples, recipe)[examples.targets])
-
-
-def class_weights(examples: Examples, recipe: Recipe) -> NDArray[np.float64]:
-    """Weight of each class ``(K,)``: inverse to its share of the training images, or one."""
-    counts = np.bincount(examples.targets[examples.train], minlength=examples.classes)
-    if recipe.balance == "none":
-        return np.ones(examples.classes)
-    return np.asarray(counts.sum() / (np.maximum(counts, 1) * np.count_nonzero(counts)))
-
-
-class _Trainer:
+class Trainer:
     """One run's network, its moving average and its optimizer."""
 
     def __init__(
@@ -194,35 +148,66 @@ class _Trainer:
         examples: Examples,
         recipe: Recipe,
         normalize: Normalization,
-        weights: NDArray[np.float64],
         freeze: bool,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.net, self.examples, self.recipe, self.normalize = net, examples, recipe, normalize
-        self.weights = torch.from_numpy(weights).float().to(normalize.device)
-        self.targets = torch.from_numpy(examples.targets).to(normalize.device)
-        self.freeze, self.seed = freeze, seed
+        self.answers = Answers(examples, recipe, normalize.device)
+        self.freeze, self.seed, self.ranks = freeze, seed, ranks
+        self.stages = stages(recipe)
         self.optimizer = torch.optim.AdamW(parameter_groups(net, recipe), fused=True)
         self.average = copy.deepcopy(net).eval().requires_grad_(False)
 
-    def loss(self, net: Network, batch: Ints, epoch: int) -> Tensor:
-        """Cross-entropy with smoothed labels of one augmented batch, averaged by the images' weights."""
-        moved, gain, offset = augment(
-            self.examples.pixels[batch], self.recipe, seed=self.seed, epoch=epoch, indices=batch
-        )
-        logits = net(self.normalize(moved, gain, offset))
-        classes = self.examples.classes
-        rows = torch.from_numpy(batch).to(logits.device)
-        target = F.one_hot(self.targets[rows], classes).float()
-        target = target * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / classes
-        weight = self.weights[rows]
-        losses = -(target * F.log_softmax(logits, dim=1)).sum(1)
-        return (weight * losses).sum() / weight.sum()
+    def order(self, epoch: int) -> list[Ints]:
+        """The batches of an epoch, as keys of views (see `image_of`)."""
+        train, size = self.examples.train, self.recipe.batch_size
+        if self.recipe.balance == "sampling":
+            return balanced_order(train, self.examples.targets, size, seed=self.seed, epoch=epoch)
+        return epoch_order(train, size, seed=self.seed, epoch=epoch)
 
-    def probe(self, net: Network) -> None:
-        """One step's work on a copy, for measuring the rate."""
+    def batch(self, keys: Ints, recipe: Recipe, epoch: int, step: int) -> tuple[Tensor, Labels, Tensor]:
+        """Views ``(N, C, H, W)`` of images and their labels: each view by its key, blends by the step.
+
+        Of several processes each gets its share. The last value is the weight of the whole batch.
+        """
+        labels = self.answers(image_of(keys))
+        own = self.ranks.share(len(keys))
+        blending = bool(recipe.mixup or recipe.cutmix)  # with partners from the whole batch
+        keys = keys if blending else keys[own]
+        images = image_of(keys)
+        counters: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "indices": keys}
+        pixels = rand_augment(self.examples.pixels[images], recipe, **counters)
+        moved, gain, offset = augment(pixels, recipe, **counters)
+        x = self.normalize(erase(moved, recipe, **counters), gain, offset)
+        if blending:
+            x, labels = mix(x, labels, recipe, seed=self.seed, step=step)
+            x = x[own]
+        x = shrink(x, recipe.progressive, self.net.minimum_size)
+        return x, labels.part(own), labels.weight.sum()
+
+    def gradient(self, net: Network, x: Tensor, labels: Labels, total: Tensor, recipe: Recipe) -> float:
+        """Add the gradient of the loss of a batch of weight `total`, worked off in parts; returns the loss."""
+        parts, value = recipe.accumulate, 0.0
+        if self.freeze:  # no layer looks at more than one image, so parts change nothing but the memory
+            parts = max(parts, memory_parts(x))
+        for images, answers in zip(x.chunk(parts), labels.chunk(parts), strict=True):
+            loss = objective(net(images), answers, recipe, total)
+            loss.backward()  # type: ignore[no-untyped-call]
+            value += loss.item()
+        return value
+
+    def probe(self, net: Network, number: int) -> None:
+        """One step's work on a copy, for measuring the rate; progressive sizes take turns."""
+        recipe = self.stages[number % len(self.stages)]
         self.train_mode(net)
-        self.loss(net, self.examples.train[: self.recipe.batch_size], 0).backward()  # type: ignore[no-untyped-call]
+        x, labels, total = self.batch(self.order(0)[0], recipe, 0, 0)
+        self.gradient(net, x, labels, total, recipe)
+
+    @property
+    def probes(self) -> int:
+        """How many steps show the rate of a whole run: one of each size."""
+        return PROBE_STEPS if self.recipe.progressive == 1 else len(self.stages)
 
     def train_mode(self, net: Network) -> None:
         """Training mode, but frozen batch norms that could not be folded stay in evaluation mode."""
@@ -232,22 +217,20 @@ class _Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def step(self, batch: Ints, epoch: int, step: int, plan: Plan) -> float:
+    def step(self, keys: Ints, epoch: int, step: int, plan: Plan) -> float:
         """One update; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * plan.rate(step)
-        torch.manual_seed(torch_seed(self.seed, Purpose.DROPOUT, step))
-        loss = self.loss(self.net, batch, epoch)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise EyelineError(
-                f"the loss is {value} at step {step}",
-                code="diverged",
-                hint="the last checkpoint is kept; try a smaller learning_rate in the recipe",
-            )
+        torch.manual_seed(torch_seed(self.seed, Purpose.DROPOUT, step, self.ranks.rank))
+        recipe = self.stages[stage_of(step, plan.steps)]
+        if isinstance(self.net.dropout, nn.Dropout):
+            self.net.dropout.p = recipe.dropout
+        x, labels, total = self.batch(keys, recipe, epoch, step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        value = self.gradient(self.net, x, labels, total, recipe)
+        value = self.ranks.sum_gradients(self.net.parameters(), value)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        refuse_divergence(value, float(norm), step, self.examples.classes, self.recipe)
         self.optimizer.step()
         self.update_average(step)
         return value
@@ -264,7 +247,9 @@ class _Trainer:
 
     def validate(self) -> dict[str, float]:
         """Figures of the moving average on the validation part."""
-        logits = predict_logits(self.average, self.examples.pixels, self.examples.val, self.normalize)
+        logits = predict_logits(
+            self.average, self.examples.pixels, self.examples.val, self.normalize, ranks=self.ranks
+        )
         targets = self.examples.targets[self.examples.val]
         probabilities = softmax(logits.astype(np.float64))
         chosen = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)
@@ -295,20 +280,22 @@ class _Trainer:
             self.restore(saved.tensors)
             state = saved.state
             step, losses, before = saved.step, state["losses"], state["seconds"]
-        # A killed run may have written a line that its checkpoint does not know.
-        write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
+        if self.ranks.first:  # a killed run may have written a line that its checkpoint does not know
+            write_atomically(metrics, "".join(json.dumps(row) + "\n" for row in state["history"]))
         clock = time.monotonic()
 
         def save() -> None:
-            state.update(losses=losses, seconds=before + time.monotonic() - clock)
-            save_checkpoint(checkpoints, step, self.tensors(), state)
+            if self.ranks.first:
+                state.update(losses=losses, seconds=before + time.monotonic() - clock)
+                save_checkpoint(checkpoints, step, self.tensors(), state)
 
         def finish_epoch(epoch: int, loss: float | None) -> None:
             figures = self.validate() if choose_epoch else {}
             seconds = round(before + time.monotonic() - clock, 2)
             row = {"epoch": epoch, "step": step, "loss": loss, **figures, "seconds": seconds}
             state["history"].append(row)
-            _append(metrics, row)
+            if self.ranks.first:
+                append_line(metrics, json.dumps(row))
             rows = state["history"]
             if not choose_epoch:
                 state["best_epoch"] = epoch
@@ -316,8 +303,9 @@ class _Trainer:
                 r[metric] for r in rows if r["epoch"] == state["best_epoch"]
             ):
                 state["best_epoch"] = epoch
-                checkpoints.mkdir(parents=True, exist_ok=True)
-                write_tensors(best_file, dict(self.average.state_dict()), {"epoch": epoch})
+                if self.ranks.first:
+                    checkpoints.mkdir(parents=True, exist_ok=True)
+                    write_tensors(best_file, dict(self.average.state_dict()), {"epoch": epoch})
 
         last_saved = time.monotonic()
         with catch_interruption() as interrupted:
@@ -328,9 +316,7 @@ class _Trainer:
             while step < plan.steps:
                 epoch, position = step // plan.steps_per_epoch + 1, step % plan.steps_per_epoch
                 if position == 0 or not order:
-                    order = epoch_order(
-                        self.examples.train, self.recipe.batch_size, seed=self.seed, epoch=epoch
-                    )
+                    order = self.order(epoch)
                 losses += self.step(order[position], epoch, step, plan)
                 step += 1
                 mean_loss = losses / (position + 1)
@@ -342,10 +328,12 @@ class _Trainer:
                     f", best {metric} {max(best):.3f}" if best else ""
                 )
                 progress("training", step, plan.steps, note)
-                if interrupted or time.monotonic() - last_saved > SAVE_SECONDS:
+                stop = self.ranks.any(bool(interrupted))  # all stop after the same step
+                if stop or time.monotonic() - last_saved > SAVE_SECONDS:
                     save()
                     last_saved = time.monotonic()
-                if interrupted:
+                if stop:
+                    self.ranks.wait()  # nobody leaves before everything is saved
                     raise Interrupted(
                         f"stopped after step {step} of {plan.steps}; everything is saved",
                         code="interrupted",
@@ -354,9 +342,13 @@ class _Trainer:
                     )
             save()
 
+        self.optimizer.zero_grad(set_to_none=True)
+        give_freed_memory_back()  # what comes next, exporting above all, takes other blocks
+        self.ranks.wait()  # for the best weights to be written
+        unshare_batch_norm(self.average)
         if choose_epoch:
             self.average.load_state_dict(read_tensors(best_file)[0])
-        undo_balance(self.average, class_weights(self.examples, self.recipe))
+        undo_balance(self.average, prior_shift(self.examples, self.recipe))
         return Fit(
             network=self.average,
             history=tuple(state["history"]),
@@ -387,20 +379,3 @@ class _Trainer:
                 }
             )
         restore_optimizer(self.optimizer, tensors)
-
-
-@torch.no_grad()
-def undo_balance(net: Network, weights: NDArray[np.float64]) -> None:
-    """Take the class weights of the loss out of the probabilities, in the bias of the last layer.
-
-    Training with weights w makes p(k) proportional to w(k) times the true probability; subtracting log w(k) from
-    the logit gives back the probability at the shares of the training images.
-    """
-    net.head.bias.sub_(torch.from_numpy(np.log(weights)).to(net.head.bias))
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())

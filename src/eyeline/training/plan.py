@@ -40,24 +40,25 @@ def make_plan(steps: int, steps_per_epoch: int, recipe: Recipe) -> Plan:
 
 def steps_for_budget(
     seconds: float,
-    step: Callable[[Network], None],
+    step: Callable[[Network, int], None],
     net: Network,
     *,
     batch_size: int,
     steps_per_epoch: int,
     validation: int,
+    probes: int = PROBE_STEPS,
 ) -> int:
     """How many training steps fit into `seconds`, validations of `validation` images included.
 
-    The rate is measured with a few steps on a copy of the network, which is then thrown away.
+    The rate is the mean of `probes` numbered steps on a copy of the network, which is then thrown away.
     """
     probe = copy.deepcopy(net)
-    step(probe)  # the first pass prepares kernels and memory
+    step(probe, -1)  # the first pass prepares kernels and memory
     started = time.perf_counter()
-    for _ in range(PROBE_STEPS):
-        step(probe)
-    per_step = (time.perf_counter() - started) / PROBE_STEPS
-    seconds -= per_step * (PROBE_STEPS + 1)
+    for number in range(probes):
+        step(probe, number)
+    per_step = (time.perf_counter() - started) / probes
+    seconds -= per_step * (probes + 1)
     per_validation = per_step / batch_size * VALIDATION_COST * validation
     epochs = seconds / (per_step * steps_per_epoch + per_validation)
     return max(0, int(epochs * steps_per_epoch))

@@ -7,9 +7,12 @@ so the augmentation of image 17 in epoch 3 is the same however training got ther
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import IntEnum
 
 import numpy as np
+import torch
 
 
 class Purpose(IntEnum):
@@ -18,7 +21,10 @@ class Purpose(IntEnum):
     ORDER = 1  # of the images in an epoch
     AUGMENTATION = 2  # of one image in one epoch
     DROPOUT = 3  # in one step
-    INITIALISATION = 4
+    INITIALISATION = 4  # of a network's weights
+    MIXING = 5  # of the images of one step
+    ERASING = 6  # in one image in one epoch
+    OPERATIONS = 7  # of RandAugment on one image in one epoch
 
 
 def stream(seed: int, purpose: Purpose, *counters: int) -> np.random.Generator:
@@ -32,3 +38,11 @@ def stream(seed: int, purpose: Purpose, *counters: int) -> np.random.Generator:
 def torch_seed(seed: int, purpose: Purpose, *counters: int) -> int:
     """A seed for torch's own generator, drawn from the stream."""
     return int(stream(seed, purpose, *counters).integers(2**63))
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Networks built inside get initial weights that depend on `seed` alone; torch's generator is put back after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(seed, Purpose.INITIALISATION))
+        yield

@@ -41,7 +41,9 @@ class Recipe:
     )
     clip: float = setting(5.0, "largest norm of the gradient", 0)
     balance: str = setting(
-        "weights", "of the classes in the loss; undone in the probabilities", of=("weights", "none")
+        "weights",
+        "of the classes, by weights in the loss or by showing rare ones more often; undone in the probabilities",
+        of=("weights", "sampling", "none"),
     )
     batch_norm: str = setting(
         "auto",
@@ -58,6 +60,34 @@ class Recipe:
     shift: float = setting(0.02, "largest shift, as a share of the side; edges are repeated", 0, 0.25)
     brightness: float = setting(0.1, "largest change of brightness, as a share of the range", 0, 0.9)
     contrast: float = setting(0.15, "largest change of contrast, as a factor around 1", 0, 0.9)
+    rand_augment: int = setting(0, "operations of RandAugment an image; none moves or hides a pixel", 0, 8)
+    magnitude: float = setting(9.0, "strength of RandAugment's operations", 0, 30)
+    erasing: float = setting(
+        0.0, "share of the images with a rectangle erased, which may hide the defect", 0, 1
+    )
+    mixup: float = setting(0.0, "alpha of mixup: two images blended, labels too; 0 is off", 0, 10)
+    cutmix: float = setting(0.0, "alpha of CutMix: a piece of another image put in; 0 is off", 0, 10)
+    focal: float = setting(0.0, "gamma of the focal loss: what is right already counts less; 0 is off", 0, 10)
+    soft_labels: bool = setting(False, "learn the column probability of the table instead of the label")
+    distill: float = setting(
+        0.0, "share of the loss that follows a teacher (--teacher) instead of the labels", 0, 1
+    )
+    temperature: float = setting(
+        2.0, "softens the teacher's and the network's answers in distillation", 0.1, 100
+    )
+    drop_path: float = setting(
+        0.0,
+        "how often the last residual block is skipped in training, falling to never at the first",
+        0,
+        0.95,
+    )
+    accumulate: int = setting(1, "parts a batch is worked off in, so that less memory is needed", 1, 4096)
+    progressive: float = setting(
+        1.0,
+        "share of the side that training starts with; sizes and regularisation grow in four stages",
+        0.1,
+        1,
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
