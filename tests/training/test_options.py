@@ -157,8 +157,10 @@ def test_a_batch_in_parts_is_the_batch(digits, parts):
     for count in (1, parts):
         trainer = Trainer(network().double(), digits, recipe, NORMALIZE, True, 0)
         trainer.train_mode(trainer.net)
-        x, labels = trainer.batch(trainer.order(1)[0], recipe, 1, 0)
-        losses.append(trainer.gradient(trainer.net, x.double(), labels, recipe.replace(accumulate=count)))
+        x, labels, total = trainer.batch(trainer.order(1)[0], recipe, 1, 0)
+        losses.append(
+            trainer.gradient(trainer.net, x.double(), labels, total, recipe.replace(accumulate=count))
+        )
         gradients.append(torch.cat([p.grad.flatten() for p in trainer.net.parameters()]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-6, atol=1e-6)
@@ -169,8 +171,8 @@ def test_views_do_not_depend_on_the_batch_they_are_in(digits):
     alone = EVERYTHING.replace(mixup=0.0, cutmix=0.0)
     trainer = Trainer(network(), digits, alone, NORMALIZE, False, 0)
     keys = trainer.order(1)[0]
-    together, _ = trainer.batch(keys, alone, 1, 5)
-    one, _ = trainer.batch(keys[3:4], alone, 1, 9)
+    together = trainer.batch(keys, alone, 1, 5)[0]
+    one = trainer.batch(keys[3:4], alone, 1, 9)[0]
     torch.testing.assert_close(one[0], together[3])
 
 
