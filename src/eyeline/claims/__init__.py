@@ -20,7 +20,7 @@ from eyeline.claims.claim import (
     Settings,
     Word,
 )
-from eyeline.claims.judging import contrast, judge_together
+from eyeline.claims.judging import ENOUGH, contrast, judge_together
 
 if TYPE_CHECKING:
     from eyeline.claims.registry import claim_names, find_claim, measure_claim, missing_data
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MEASURING = ("claim_names", "find_claim", "measure_claim", "missing_data")  # these need torch, in the end
 
 __all__ = [
+    "ENOUGH",
     "ArmFacts",
     "Chart",
     "Check",

@@ -55,7 +55,9 @@ class Judged:
 
 def measure(bench: Bench) -> Findings:
     seeds = SEEDS * bench.seeds
-    small = lambda part: (resized(part[0], ARM.side), part[1])  # noqa: E731
+
+    def small(part: Part) -> Part:
+        return resized(part[0], ARM.side), part[1]
 
     def watch(seed: int) -> list[Judged]:
         learned = small(bench.pictures.drawn(seed, seeds, IMAGES))

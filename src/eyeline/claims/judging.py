@@ -18,6 +18,7 @@ from eyeline.errors import EyelineError
 from eyeline.verdicts import holm
 
 LEVEL = 0.05
+ENOUGH = 0.25  # of the planned steps; networks trained shorter than that are another experiment
 
 
 def contrast(
@@ -92,13 +93,16 @@ def p_of(findings: Findings) -> float | None:
     return max(c.p_value for c in required)
 
 
-def word(findings: Findings, p: float | None) -> Word:
-    """The verdict at a p-value, corrected or not. An exact check that is wrong settles it."""
+def word(findings: Findings, p: float | None, share: float = 1.0) -> Word:
+    """The verdict at a p-value, corrected or not. An exact check that is wrong settles it.
+
+    Below a quarter of the planned steps (`share`) nothing but the exact part is judged.
+    """
     if not all(check.holds for check in findings.checks):
         return "fails"
     if p is None:
         return "holds"
-    if p > LEVEL:
+    if p > LEVEL or share < ENOUGH:
         return "inconclusive"
     return "fails" if any(c.required and c.effect < c.margin for c in findings.contrasts) else "holds"
 
@@ -110,7 +114,9 @@ def judge_together(results: Sequence[ClaimResult]) -> list[ClaimResult]:
     judged = []
     for result in results:
         p = None if result.p_value is None else next(adjusted)
-        judged.append(result.model_copy(update={"adjusted_p": p, "verdict": word(result.findings, p)}))
+        judged.append(
+            result.model_copy(update={"adjusted_p": p, "verdict": word(result.findings, p, result.share)})
+        )
     return judged
 
 

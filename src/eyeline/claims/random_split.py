@@ -110,7 +110,7 @@ def _features(
     def progress(stage: str, done: int, total: int, note: str) -> None:
         bench.progress(f"features, {name}", done, total, note)
 
-    return embed_pixels(net, cache.pixels, chosen, normalize, progress=progress)[0]
+    return np.asarray(embed_pixels(net, cache.pixels, chosen, normalize, progress=progress)[0])
 
 
 def _side(bench: Bench, table: ImageTable) -> int:

@@ -119,7 +119,7 @@ def _result(claim: Claim, findings: Findings, bench: Bench, seconds: float) -> C
         experiment=claim.experiment,
         change=claim.change,
         source=claim.source,
-        verdict=word(findings, p),
+        verdict=word(findings, p, bench.share),
         effect=0.0 if decides is None else decides.effect,
         low=0.0 if decides is None else decides.low,
         high=0.0 if decides is None else decides.high,

@@ -21,7 +21,6 @@ WIDTH = 8  # channels of the first stage; 8, 16, 32
 SHALLOW, DEEP = 20, 56  # layers: 6 n + 2
 IMAGES = 2048
 STEPS = 200
-LONGER = 3  # times the steps, for one seed: short training favours the claim
 MARGIN = 0.05  # of log loss: five percent of the loss
 NO_WORSE = -0.10  # the deep residual network may end ten percent above the shallow one
 
@@ -61,16 +60,13 @@ def network(depth: int, skip: bool, norm: bool = True) -> nn.Module:
     return net
 
 
-def arm(depth: int, skip: bool, *, norm: bool = True, longer: bool = False) -> Arm:
-    name = f"{'residual' if skip else 'plain'} {depth}"
-    name += "" if norm else ", no batch norm"
-    name += f", {LONGER} times the steps" if longer else ""
+def arm(depth: int, skip: bool, norm: bool = True) -> Arm:
+    name = f"{'residual' if skip else 'plain'} {depth}" + ("" if norm else ", no batch norm")
     return Arm(name=name, build=lambda: network(depth, skip, norm))
 
 
 MAIN = tuple(arm(depth, skip) for skip in (False, True) for depth in (SHALLOW, DEEP))
-BARE = tuple(arm(depth, skip, norm=False) for skip in (False, True) for depth in (SHALLOW, DEEP))
-LONG = tuple(arm(depth, skip, longer=True) for skip in (False, True) for depth in (SHALLOW, DEEP))
+BARE = tuple(arm(depth, skip, False) for skip in (False, True) for depth in (SHALLOW, DEEP))
 
 
 def measure(bench: Bench) -> Findings:
@@ -79,7 +75,6 @@ def measure(bench: Bench) -> Findings:
         [
             *(Cell(arm=each, images=images, steps=STEPS) for each in MAIN),
             *(Cell(arm=each, images=images, steps=STEPS, seeds=1) for each in BARE),
-            *(Cell(arm=each, images=images, steps=LONGER * STEPS, seeds=1) for each in LONG),
         ],
         optimizer="sgd",
     )
@@ -122,9 +117,10 @@ def measure(bench: Bench) -> Findings:
         holds=equal,
     )
 
-    def told(arms: tuple[Arm, ...]) -> str:
-        return ", ".join(f"{each.name.split(',')[0]} {race.loss(each.name, images)[0]:.3f}" for each in arms)
-
+    bare = {each.name.split(",")[0]: race.loss(each.name, images)[0] for each in BARE}
+    told = ", ".join(
+        f"{name} {loss:.3f}" if loss < 100 else f"{name} diverged" for name, loss in bare.items()
+    )
     chart = dots(
         "Loss on the training pictures", "Cross-entropy", {e.name: race.loss(e.name, images) for e in MAIN}
     )
@@ -134,9 +130,10 @@ def measure(bench: Bench) -> Findings:
         arms=race.arms,
         charts=(chart,),
         notes=(
-            f"{LONGER} times the steps, one seed: training loss {told(LONG)}.",
-            f"Without batch norm, one seed: training loss {told(BARE)}. What fails there is the signal, not "
-            "the search.",
+            "Short training favours the claim, since depth is slower before it is worse: the full protocol trains "
+            "three times as long.",
+            f"Without batch norm, one seed: training loss {told}. Guessing among ten classes gives {np.log(10):.3f}: "
+            "where the loss stays there the signal does not get through, which is not the degradation meant here.",
         ),
     )
 
@@ -149,7 +146,7 @@ CLAIM = Claim(
     experiment="Plain and residual networks of 20 and 56 layers, batch norm in all, learn from the same "
     "2,048 pictures by SGD with momentum. The loss on those training pictures is compared: how much more 56 "
     "layers cost in plain networks than in residual ones.",
-    change="Longer training: depth is slower before it is worse, so three times the steps are told as well. "
+    change="Longer training: depth is slower before it is worse, which the full protocol tests. "
     "Without batch norm deep plain networks fail for another reason. Better initialisation or normalisation "
     "shrinks the effect.",
     source="He, Zhang, Ren and Sun, arXiv 1512.03385, figures 1 and 6: the training error of plain networks "

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eyeline.claims.bench import Arm, Bench, Cell
+from eyeline.claims.bench import Arm, Bench, Cell, Floats
 from eyeline.claims.charts import accuracy_chart
-from eyeline.claims.claim import Claim, Findings
+from eyeline.claims.claim import ArmFacts, Check, Claim, Findings
 from eyeline.claims.judging import contrast
 
 SIZES = (100, 300, 1000, 3000)
 FEW = 1000  # up to here the claim speaks
 STEPS = 400
 MARGIN = 0.01  # of accuracy: a gain below one point would not be worth a sentence in a textbook
+EQUAL = 0.03  # weights of two arms may differ by that share
 WANTED = 0.75  # the accuracy whose price in pictures is told
 
 
@@ -40,7 +41,7 @@ class LocallyConnected(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         windows_ntl = F.unfold(x, 3, padding=1, stride=2)
         maps = torch.einsum("ntl,lot->nol", windows_ntl, self.weight)
-        return maps.unflatten(2, (self.side, self.side)) + self.bias
+        return maps.view(len(x), -1, self.side, self.side) + self.bias
 
 
 def convolutional() -> nn.Module:
@@ -76,8 +77,8 @@ def measure(bench: Bench) -> Findings:
     few = [n for n in sizes if n <= FEW]
     race = bench.race([Cell(arm=arm, images=n, steps=STEPS) for arm in ARMS for n in sizes])
 
-    def mean(arm: Arm) -> np.ndarray:
-        return np.mean([race.accuracy(arm.name, n) for n in few], axis=0)
+    def mean(arm: Arm) -> Floats:
+        return np.asarray(np.mean([race.accuracy(arm.name, n) for n in few], axis=0))
 
     shared, local, narrow, wide, permuted, wide_permuted = (mean(arm) for arm in ARMS)
     contrasts = (
@@ -106,7 +107,29 @@ def measure(bench: Bench) -> Findings:
     ]
     chart = accuracy_chart("Accuracy by training pictures", race, ARMS, sizes)
     note = f"Pictures needed for {WANTED:.0%} accuracy. {'; '.join(prices)}."
-    return Findings(contrasts=contrasts, arms=race.arms, charts=(chart,), notes=(note,))
+    return Findings(
+        checks=equal_cost(race.arms), contrasts=contrasts, arms=race.arms, charts=(chart,), notes=(note,)
+    )
+
+
+def equal_cost(arms: tuple[ArmFacts, ...]) -> tuple[Check, ...]:
+    """The twin costs the same operations, the narrow dense network has the same weights."""
+    shared, local, narrow = arms[:3]
+    apart = abs(narrow.parameters / shared.parameters - 1)
+    return (
+        Check(
+            text="Convolutional and locally connected: the same operations",
+            expected=f"{shared.macs:,}",
+            found=f"{local.macs:,}",
+            holds=shared.macs == local.macs,
+        ),
+        Check(
+            text="Convolutional and dense: weights differ by at most 3 %",
+            expected="≤ 3.0 %",
+            found=f"{100 * apart:.1f} % ({shared.parameters:,} and {narrow.parameters:,})",
+            holds=apart <= EQUAL,
+        ),
+    )
 
 
 def _price(sizes: tuple[int, ...], accuracies: list[float]) -> str:

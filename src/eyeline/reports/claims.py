@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from eyeline.claims import Chart, ClaimResult, Contrast
+from eyeline.claims import ENOUGH, Chart, ClaimResult, Contrast
 from eyeline.reports.page import write_page
 from eyeline.reports.svg import Plot, picture, ticks
 from eyeline.reports.text import DASH, counted, decimal, duration, power_of_ten, signed
@@ -114,6 +114,8 @@ def _why(claim: ClaimResult) -> str:
     effect = f"{_amount(claim.effect, claim.unit)} ({_interval(claim.low, claim.high, claim.unit)})"
     margin = _amount(claim.margin, claim.unit)
     decides = f"The effect that decides is {effect}; claimed is more than {margin}."
+    if claim.share < ENOUGH:
+        return f"{decides} Below a quarter of the planned steps no verdict is given: take a larger budget."
     if claim.verdict == "holds":
         return f"{decides} Every part that is required lies above its margin."
     if claim.verdict == "fails":
