@@ -57,9 +57,9 @@ def convolutional_stem() -> nn.Module:
 
 def convolutional() -> nn.Module:
     layers: list[nn.Module] = []
-    for before, after, stride in ((1, 16, 2), (16, 32, 1), (32, 56, 2), (56, 72, 2)):
+    for before, after, stride in ((1, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 1)):
         layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(72, 10))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
 CNN = Arm(name="convolutional", build=convolutional, side=28)

@@ -146,9 +146,9 @@ CLAIM = Claim(
     experiment="Plain and residual networks of 20 and 56 layers, batch norm in all, learn from the same "
     "2,048 pictures by SGD with momentum. The loss on those training pictures is compared: how much more 56 "
     "layers cost in plain networks than in residual ones.",
-    change="Longer training: depth is slower before it is worse, which the full protocol tests. "
-    "Without batch norm deep plain networks fail for another reason. Better initialisation or normalisation "
-    "shrinks the effect.",
+    change="Longer training: depth is slower before it is worse, which the full protocol tests. Without "
+    "batch norm deep plain networks fail for another reason. Better initialisation or normalisation shrinks "
+    "the effect.",
     source="He, Zhang, Ren and Sun, arXiv 1512.03385, figures 1 and 6: the training error of plain networks "
     "rises with depth.",
     data="pictures",

@@ -162,8 +162,8 @@ CLAIM = Claim(
     name="separable",
     title="Depthwise-separable convolutions",
     statement="Replacing every K×K convolution by a depthwise and a pointwise one leaves the share 1/N + "
-    "1/K² of the operations and costs at most two points of accuracy. (Whether it saves as much time is "
-    "judged apart.)",
+    "1/K² of the operations and costs at most two points of accuracy. Whether it saves as much time is "
+    "judged apart.",
     experiment="A network of five convolutions and its separable twin: operations counted as integers "
     "against the formula, accuracy after the same steps on 6,000 pictures, and time of both in turn on one "
     "thread.",
