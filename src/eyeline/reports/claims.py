@@ -86,7 +86,7 @@ def _story(claim: ClaimResult) -> dict[str, Any]:
         "source": claim.source,
         "why": _why(claim),
         "charts": [
-            {"title": chart.title, "plot": draw(chart), "keys": _keys(chart), "what": _what(chart)}
+            {"title": chart.title, "plot": draw(chart), "legend": _legend(chart), "what": _what(chart)}
             for chart in found.charts
         ],
         "contrasts": [_contrast(contrast, found.contrasts) for contrast in found.contrasts],
@@ -247,7 +247,7 @@ def _wide(low: float, high: float) -> tuple[float, float]:
     return low - spare, high + spare
 
 
-def _keys(chart: Chart) -> list[tuple[str, str]]:
+def _legend(chart: Chart) -> list[tuple[str, str]]:
     return [(f"s{number % SHADES}", series.name) for number, series in enumerate(chart.series)]
 
 
