@@ -90,9 +90,7 @@ def score(
     return float(auroc(defect_scores(softmax(head.logits(features[held])), 0), table.is_defect[held]))
 
 
-def _features(
-    bench: Bench, table: ImageTable, name: str, side: int, rows: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
+def _features(bench: Bench, table: ImageTable, name: str, side: int) -> NDArray[np.float32]:
     """What the published network sees in every image, ``(N, C)``: its weights never saw a label of ours."""
     try:
         net = create_network(name, num_classes=2, in_channels=1, image_size=side, weights="imagenet")
@@ -105,25 +103,25 @@ def _features(
     info = network_info(name)
     cache = open_cache(table, DecodeOptions(image_size=(side, side), channels=1), progress=bench.progress)
     normalize = Normalization(info.mean, info.std).for_channels(1)
-    chosen = np.arange(len(table)) if rows is None else rows
+    rows = np.arange(len(table), dtype=np.int64)
 
     def progress(stage: str, done: int, total: int, note: str) -> None:
         bench.progress(f"features, {name}", done, total, note)
 
-    return np.asarray(embed_pixels(net, cache.pixels, chosen, normalize, progress=progress)[0])
+    return np.asarray(embed_pixels(net, cache.pixels, rows, normalize, progress=progress)[0])
 
 
 def _side(bench: Bench, table: ImageTable) -> int:
     """The largest picture size whose features fit into half of the budget; the heads take the rest."""
     if bench.settings.budget is None:
         return SIDES[0]
-    some = np.arange(PROBED, dtype=np.int64)
+    some = table.select(np.arange(PROBED))
     smallest = SIDES[-1]
     seconds = 0.0
     for name in NETWORKS:
-        _features(bench, table, name, smallest, some[:2])  # loads weights and prepares kernels
+        _features(bench, some, name, smallest)  # decodes, loads weights and prepares kernels
         started = time.perf_counter()
-        _features(bench, table, name, smallest, some)
+        _features(bench, some, name, smallest)
         seconds += (time.perf_counter() - started) * len(table) / PROBED
     for side in SIDES:
         if seconds * (side / smallest) ** 2 <= bench.settings.budget / 2:
