@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eyeline.claims import ClaimResult, Settings, measure_claim, random_split, residual
+from eyeline.claims import ClaimResult, Settings, batch_norm, measure_claim, random_split, residual
 from eyeline.images import ImageTable, read_images
 
 SETTINGS = Settings(budget=0.5, seeds=2, data="digits")
@@ -25,6 +25,8 @@ def test_an_experiment_runs_and_is_judged(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("eyeline.claims.bench.FEWEST", 2)
     monkeypatch.setattr("eyeline.claims.bench.PROBE", 1)
     monkeypatch.setattr("eyeline.claims.bench.MOST_LOSS", 64)
+    monkeypatch.setattr(batch_norm, "STEPS", (5, 30))
+    monkeypatch.setattr(batch_norm, "BATCHES", (4,))
     small = [
         residual.arm(depth, skip, norm)
         for norm in (True, False)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from eyeline.claims import ENOUGH, Chart, ClaimResult, Contrast
 from eyeline.reports.page import write_page
 from eyeline.reports.svg import Plot, picture, ticks
-from eyeline.reports.text import DASH, counted, decimal, duration, power_of_ten, signed
+from eyeline.reports.text import DASH, MINUS, counted, decimal, duration, power_of_ten, signed
 
 SHADES = 7  # colours of series, then they begin again
 WORDS = {"holds": "holds", "fails": "fails", "inconclusive": "is inconclusive"}
@@ -69,7 +69,7 @@ def _row(claim: ClaimResult) -> dict[str, Any]:
         "verdict": claim.verdict,
         "effect": "exact" if exact else _amount(claim.effect, claim.unit),
         "interval": "" if exact else _interval(claim.low, claim.high, claim.unit),
-        "margin": DASH if claim.margin is None else _amount(claim.margin, claim.unit),
+        "margin": DASH if claim.margin is None else _margin(claim.margin, claim.unit),
         "p": DASH if claim.adjusted_p is None else _p(claim.adjusted_p),
     }
 
@@ -112,8 +112,8 @@ def _why(claim: ClaimResult) -> str:
     if claim.p_value is None or claim.margin is None or claim.adjusted_p is None:
         return "All of it is exact, and all of it came out as calculated."
     effect = f"{_amount(claim.effect, claim.unit)} ({_interval(claim.low, claim.high, claim.unit)})"
-    margin = _amount(claim.margin, claim.unit)
-    decides = f"The effect that decides is {effect}; claimed is more than {margin}."
+    unit = "" if claim.unit == "accuracy" else f" of {claim.unit}"
+    decides = f"The effect that decides is {effect}; claimed is more than {_margin(claim.margin, claim.unit)}{unit}."
     if claim.share < ENOUGH:
         return f"{decides} Below a quarter of the planned steps no verdict is given: take a larger budget."
     if claim.verdict == "holds":
@@ -150,7 +150,7 @@ def _contrast(contrast: Contrast, others: Sequence[Contrast]) -> dict[str, Any]:
         "verdict": contrast.verdict,
         "effect": _amount(contrast.effect, contrast.unit),
         "interval": _interval(contrast.low, contrast.high, contrast.unit),
-        "margin": _amount(contrast.margin, contrast.unit),
+        "margin": _margin(contrast.margin, contrast.unit),
         "bar": effect_bar(contrast, (low - spare, high + spare)),
     }
 
@@ -172,7 +172,7 @@ def effect_bar(contrast: Contrast, axis: tuple[float, float]) -> Markup:
     ]
     text = (
         f"{_amount(contrast.effect, contrast.unit)}, interval {_interval(contrast.low, contrast.high, contrast.unit)}, "
-        f"margin {_amount(contrast.margin, contrast.unit)}"
+        f"margin {_margin(contrast.margin, contrast.unit)}"
     )
     return picture(parts, 'width="100%" height="26"', contrast.name, text, f"bar effect {contrast.verdict}")
 
@@ -271,6 +271,12 @@ def _told(chart: Chart) -> str:
 def _amount(value: float, unit: str) -> str:
     """Accuracies in points, everything else as it is."""
     return f"{signed(100 * value, 2)} pp" if unit == "accuracy" else signed(value, 3)
+
+
+def _margin(value: float, unit: str) -> str:
+    """Margins are round numbers."""
+    text = f"{100 * value:g} pp" if unit == "accuracy" else f"{value:g}"
+    return text.replace("-", MINUS)
 
 
 def _interval(low: float, high: float, unit: str) -> str:
