@@ -71,6 +71,13 @@ def test_arms_are_paired() -> None:
     assert found.arms[0].rates == found.arms[1].rates
 
 
+def test_pictures_that_are_moved_about_are_moved_in_training_and_in_tests() -> None:
+    """A bar's place tells its class, and they stand two pixels apart: moved by two, half of that is lost."""
+    moved = Arm(name="moved", build=Columns, side=28, scattered=2)
+    _, found = race((SEES, moved), seeds=2, steps=60)
+    assert found.accuracy("moved", 200).max() < found.accuracy("sees", 200).min() - 0.2
+
+
 def test_the_number_of_workers_changes_nothing() -> None:
     one, two = (race((SEES, BLIND), seeds=2, steps=10, workers=n)[1] for n in (1, 2))
     assert one.runs == two.runs

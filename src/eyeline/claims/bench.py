@@ -54,6 +54,7 @@ class Arm:
     build: Callable[[], nn.Module]
     side: int = 14  # pixels
     permuted: bool = False
+    scattered: int = 0  # pixels that every picture is moved by at most, in training and test alike
     shifted: bool = False  # random shifts in training
 
 
@@ -249,6 +250,8 @@ class Bench:
         """Pictures as an arm sees them."""
         images, labels = part
         images = resized(images, arm.side)
+        if arm.scattered:
+            images = shifted(images, np.random.default_rng(len(images)), arm.scattered)
         return (permuted(images) if arm.permuted else images), labels
 
 
