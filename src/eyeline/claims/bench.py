@@ -147,7 +147,8 @@ class Bench:
                 for future in futures:
                     future.cancel()
                 raise
-        torch.set_num_threads(threads)
+            finally:
+                torch.set_num_threads(threads)
         return [future.result() for future in futures]
 
     def race(self, cells: Sequence[Cell], *, optimizer: Optimizer = "adamw") -> Race:

@@ -130,10 +130,13 @@ def measure(bench: Bench) -> Findings:
         f"{arm.name}: {_price(sizes, [float(race.accuracy(arm.name, n).mean()) for n in sizes])}"
         for arm in ARMS
     ]
-    chart = accuracy_chart("Accuracy by training pictures", race, ARMS, sizes)
+    charts = (
+        accuracy_chart("Pictures as they are", race, ARMS, sizes),
+        accuracy_chart("Pictures moved about", race, MOVED, few),
+    )
     note = f"Pictures needed for {WANTED:.0%} accuracy. {'; '.join(prices)}."
     return Findings(
-        checks=equal_cost(race.arms), contrasts=contrasts, arms=race.arms, charts=(chart,), notes=(note,)
+        checks=equal_cost(race.arms), contrasts=contrasts, arms=race.arms, charts=charts, notes=(note,)
     )
 
 
