@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from eyeline.claims import ClaimResult, Settings, batch_norm, measure_claim, random_split, residual
+from eyeline.claims import ClaimResult, Settings, batch_norm, measure_claim, pictures, random_split, residual
 from eyeline.images import ImageTable, read_images
 
 SETTINGS = Settings(budget=0.5, seeds=2, data="digits")
@@ -18,6 +20,16 @@ TRAINED = (
     "compound-scaling",
     "little-data",
 )
+
+
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Judged on few pictures: what takes time here is evaluation."""
+    monkeypatch.setattr(pictures, "VALIDATION", 64)
+    monkeypatch.setattr(pictures, "TEST_SHARE", 0.15)
+    pictures.load_pictures.cache_clear()
+    yield
+    pictures.load_pictures.cache_clear()
 
 
 @pytest.mark.parametrize("name", TRAINED)
