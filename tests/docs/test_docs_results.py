@@ -80,12 +80,39 @@ def loaders() -> str:
     return "\n".join(rows)
 
 
+def claims() -> str:
+    """Verdicts; accuracies in points (pp)."""
+    if not (ROOT / "benchmarks" / "results" / "claims.json").exists():
+        return "Not measured yet."
+    rows = [
+        "| claim | verdict | effect | 95 % interval | margin | seeds | steps |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for claim in results("claims")["claims"]:
+        if claim["p_value"] is None:
+            rows.append(f"| `{claim['name']}` | {claim['verdict']} | exact | | | | |")
+            continue
+        points = claim["unit"] == "accuracy"
+        unit = "pp" if points else claim["unit"]
+        effect, low, high, margin = (
+            f"{100 * claim[key]:+.2f}" if points else f"{claim[key]:+.3f}"
+            for key in ("effect", "low", "high", "margin")
+        )
+        seeds = max(len(part["values"]) for part in claim["findings"]["contrasts"] if part["required"])
+        rows.append(
+            f"| `{claim['name']}` | {claim['verdict']} | {effect} {unit} | {low} to {high} | {margin} | {seeds} | "
+            f"{claim['share']:.0%} |"
+        )
+    return "\n".join(rows)
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/networks.md", "speed"): speed,
     ("docs/images.md", "loaders"): loaders,
     ("docs/check.md", "inflation"): inflation,
     ("docs/check.md", "duplicates"): duplicates,
     ("docs/check.md", "labels"): labels,
+    ("docs/claims.md", "claims"): claims,
 }
 
 

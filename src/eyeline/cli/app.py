@@ -27,6 +27,7 @@ VERBS = {
     "explain": "Draw where an inspector looked.",
     "verify": "Check an artifact: hash, contract, golden images.",
     "describe": "Measure a network layer by layer: cost, memory, receptive field.",
+    "claims": "Rerun what textbooks say of convolutional networks: holds, fails or inconclusive.",
     "networks": "List the networks that can be built, with their cost.",
 }
 

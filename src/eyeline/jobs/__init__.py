@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from eyeline.jobs.anatomy import describe_network
     from eyeline.jobs.appraise import Appraised, appraise_model
     from eyeline.jobs.check import Check, check_images
+    from eyeline.jobs.claims import MeasuredClaims, measure_claims
     from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
@@ -25,6 +26,7 @@ _MODULES = {
     "anatomy": ("describe_network",),
     "appraise": ("Appraised", "appraise_model"),
     "check": ("Check", "check_images"),
+    "claims": ("MeasuredClaims", "measure_claims"),
     "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
@@ -44,6 +46,7 @@ __all__ = [
     "Explained",
     "Learned",
     "Measured",
+    "MeasuredClaims",
     "Monitored",
     "Run",
     "TrainOptions",
@@ -57,6 +60,7 @@ __all__ = [
     "follow_training",
     "is_follower",
     "learning_curve",
+    "measure_claims",
     "monitor_shift",
     "predictions",
     "suggest_learning_rate",

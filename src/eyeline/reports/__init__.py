@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eyeline.reports.appraise import AppraisalData, write_appraisal
     from eyeline.reports.check import CheckData, Comparison, Proposal, Suspect, write_check
+    from eyeline.reports.claims import write_claims
     from eyeline.reports.data import (
         EvidenceMaps,
         ExplainData,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "appraise": ("AppraisalData", "write_appraisal"),
     "check": ("CheckData", "Comparison", "Proposal", "Suspect", "write_check"),
+    "claims": ("write_claims",),
     "data": ("EvidenceMaps", "ExplainData", "ExplainItem", "Protocol", "ReportData", "ShippedModel"),
     "detection": ("DetectionData", "write_detection"),
     "embed": ("png_bytes",),
@@ -69,6 +71,7 @@ __all__ = [
     "signed_evidence",
     "write_appraisal",
     "write_check",
+    "write_claims",
     "write_detection",
     "write_explain",
     "write_learning",
