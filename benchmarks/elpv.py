@@ -1,0 +1,166 @@
+"""How good is training on solar cells, by module and at random? The fitted head and fine-tuning, on the same splits.
+
+    python benchmarks/elpv.py [--splits grouped random] [--seeds 0] [--folds 0 1 2 3 4] [--recipe default] [--threads 2]
+
+Grouped: 5 folds of whole modules, the module that is in the set twice tied. Random: 75/25, stratified. In each split
+EfficientNet-Lite0 (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
+the held-out cells choose nothing. AUROC over all held-out cells, with one view and with eight, and the mean AUROC
+inside modules, which a module that looks unlike all others cannot spoil.
+
+Splits already in the results file with the same recipe are not run again, so an interrupted benchmark goes on.
+Results: benchmarks/results/elpv.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eyeline.files import write_json
+from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images, split_images
+from eyeline.jobs.soft_labels import soft_labels
+from eyeline.networks import Views, create_network, network_info
+from eyeline.training import Examples, Normalization, Recipe, embed_pixels, find_recipe, fit, predict_logits
+from eyeline.training.start import set_up, start_head
+from eyeline.verdicts import auroc
+
+RESULTS = Path(__file__).parent / "results" / "elpv.json"
+NETWORK, SIZE = "efficientnet_lite0", 300
+
+
+def tied(table: ImageTable) -> ImageTable:
+    """The module whose cells 1734 to 1783 come again as 2276 to 2325 is one module, not two."""
+    groups = table.groups
+    assert groups is not None
+    twin = {groups[1734]: groups[2276]}
+    return replace(table, groups=tuple(twin.get(name, name) for name in groups))
+
+
+def figures(logits: NDArray[np.float32], table: ImageTable, held: NDArray[np.int64]) -> dict[str, float]:
+    scores, defect = logits[:, 1] - logits[:, 0], table.is_defect[held]
+    groups = np.array(table.groups, dtype=object)[held]
+    inside = [
+        float(auroc(scores[groups == name], defect[groups == name]))
+        for name in np.unique(groups)
+        if 0 < defect[groups == name].sum() < (groups == name).sum()
+    ]
+    return {"auroc": float(auroc(scores, defect)), "inside modules": float(np.mean(inside))}
+
+
+def one_split(
+    table: ImageTable, pixels: Any, features: Any, held: NDArray[np.int64], by: str, seed: int, recipe: Recipe
+) -> dict[str, Any]:
+    train = np.setdiff1d(np.arange(len(table)), held).astype(np.int64)
+    info = network_info(NETWORK)
+    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
+    normalize = Normalization(info.mean, info.std).for_channels(1)
+    examples = Examples(
+        pixels=pixels,
+        targets=table.targets,
+        classes=2,
+        train=train,
+        val=train[:0],
+        folds=make_folds(table.select(train), k=3, by=by, seed=0),  # type: ignore[arg-type]
+        features=features,
+        soft=soft_labels(table) if recipe.soft_labels else None,
+    )
+    set_up(net, examples, recipe, normalize)
+    start_head(net, examples, recipe, normalize)
+    head = figures(predict_logits(net, pixels, held, normalize), table, held)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        fitted = fit(net, examples, recipe, normalize, folder=Path(folder), seed=seed, choose_epoch=False)
+        seconds = time.perf_counter() - started
+    one = figures(predict_logits(fitted.network, pixels, held, normalize), table, held)
+    eight = figures(predict_logits(Views(fitted.network, 8), pixels, held, normalize), table, held)
+    return {"head": head, "tuned": one, "eight views": eight, "seconds": round(seconds, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--splits", nargs="+", choices=["grouped", "random"], default=["grouped", "random"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--recipe", default="elpv")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    recipe = find_recipe(options.recipe)
+    table = tied(read_images("elpv"))
+    cache = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1))
+    results = load(options.output)
+    todo = [("grouped", seed, fold) for seed in options.seeds for fold in options.folds]
+    jobs = [job for job in todo if "grouped" in options.splits]
+    jobs += [("random", seed, 0) for seed in options.seeds if "random" in options.splits]
+    features = None
+    for split, seed, fold in jobs:
+        key = {"split": split, "seed": seed, "fold": fold, "recipe": options.recipe}
+        if any(key.items() <= row.items() and row["settings"] == recipe.to_dict() for row in results["rows"]):
+            continue
+        if features is None:
+            features = all_features(table, cache.pixels, recipe)
+        if split == "grouped":
+            held = np.flatnonzero(make_folds(table, k=5, by="group", seed=seed) == fold).astype(np.int64)
+        else:
+            parts = split_images(table, by="image", fractions=(0.75, 0.0, 0.25), seed=seed)
+            held = np.flatnonzero(np.array(parts) == "test").astype(np.int64)
+        by = "group" if split == "grouped" else "image"
+        row = one_split(table, cache.pixels, features, held, by, seed, recipe)
+        results["rows"].append(key | row | {"threads": options.threads, "settings": recipe.to_dict()})
+        write_json(options.output, results)
+        print(
+            f"{split} seed {seed} fold {fold}: head {row['head']['auroc']:.3f}, tuned {row['tuned']['auroc']:.3f}, "
+            f"eight views {row['eight views']['auroc']:.3f}, {row['seconds']:.0f} s",
+            flush=True,
+        )
+    for split in options.splits:
+        rows = [r for r in results["rows"] if r["split"] == split and r["settings"] == recipe.to_dict()]
+        for arm in ("head", "tuned", "eight views") if rows else ():
+            values = [r[arm]["auroc"] for r in rows]
+            inside = np.mean([r[arm]["inside modules"] for r in rows])
+            print(
+                f"{split:8} {arm:12} {np.mean(values):.3f} +- {np.std(values):.3f} over {len(values)} splits, "
+                f"{inside:.3f} inside modules"
+            )
+
+
+def load(path: Path) -> dict[str, Any]:
+    import json
+
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    return {
+        "network": NETWORK,
+        "image_size": SIZE,
+        "machine": platform.processor() or platform.machine(),
+        "rows": [],
+    }
+
+
+def all_features(table: ImageTable, pixels: Any, recipe: Recipe) -> Any:
+    """What the frozen network sees in every cell; no label is involved."""
+    info = network_info(NETWORK)
+    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
+    normalize = Normalization(info.mean, info.std).for_channels(1)
+    rows = np.arange(len(table), dtype=np.int64)
+    from eyeline.training import freeze_batch_norm
+
+    freeze_batch_norm(net, recipe, normalize(pixels[:1]))
+    return embed_pixels(net, pixels, rows, normalize, half_turn=recipe.flips)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""How many labels does it take? Eyeline, its fitted head alone, and fastai, on solar modules that nobody saw.
+
+    python benchmarks/fewshot.py [--numbers 5 10 20 50 100] [--draws 0 1 2 3 4] [--threads 2] [--fastai-path FOLDER]
+
+Each draw holds out one of five folds of whole modules of ELPV and takes n cells a class, at random, from the other
+modules; all arms learn from the same cells and are judged on the same held-out ones by AUROC.
+
+- probe: `--recipe probe`, a head fitted on frozen features.
+- eyeline: what `eyeline train` does by default: cross-fitting by module, which keeps fine-tuning where it helps.
+- fastai: `fine_tune(5, 2e-3)` as in its tutorials, 224 px, from the same published weights (the same network under
+  fastai's own head; ImageNet normalization, flips both ways). Left out where fastai cannot be imported.
+
+Numbers already in the results file are not measured again. Results: benchmarks/results/fewshot.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from elpv import NETWORK, SIZE, all_features, tied
+from eyeline.errors import EyelineError
+from eyeline.files import write_json
+from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images
+from eyeline.networks import create_network, network_info
+from eyeline.training import Examples, Normalization, Recipe, cross_fit, predict_logits
+from eyeline.verdicts import auroc
+
+RESULTS = Path(__file__).parent / "results" / "fewshot.json"
+FASTAI_SIZE, FASTAI_EPOCHS, FASTAI_RATE = 224, 5, 2e-3
+ARMS = ("probe", "eyeline", "fastai")
+
+
+def few(table: ImageTable, held: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]:
+    """`count` images a class from what is not held out."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.permutation(np.flatnonzero(~held & (table.targets == k)))[:count] for k in (0, 1)]
+    return np.sort(np.concatenate(rows)).astype(np.int64)
+
+
+def ours(
+    table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], recipe: Recipe
+) -> tuple[Any, str]:
+    info = network_info(NETWORK)
+    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
+    normalize = Normalization(info.mean, info.std).for_channels(1)
+    part = table.select(train)
+    examples = Examples(
+        pixels=pixels,
+        targets=table.targets,
+        classes=2,
+        train=train,
+        val=train[:0],
+        folds=folds_of(part),
+        features=features,
+    )
+    groups = np.array(part.groups, dtype=object)
+    with tempfile.TemporaryDirectory() as folder:
+        found = cross_fit(net, examples, recipe, normalize, folder=Path(folder), groups=groups)
+    return found.fit.network, found.method
+
+
+def folds_of(part: ImageTable) -> NDArray[np.int64]:
+    for k in (3, 2):
+        try:
+            return make_folds(part, k=k, by="group")
+        except EyelineError:
+            continue
+    return make_folds(part, k=2, by="image")
+
+
+def by_fastai(table: ImageTable, train: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scores of the held-out cells after `fine_tune`."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "networks"))
+    import pandas as pd
+    import peers  # noqa: F401 - torchvision imports only after it
+    from fastai.vision.all import (  # type: ignore[import-not-found]
+        CategoryBlock,
+        ColReader,
+        CrossEntropyLossFlat,
+        DataBlock,
+        ImageBlock,
+        IndexSplitter,
+        Learner,
+        Normalize,
+        Resize,
+        apply_init,
+        aug_transforms,
+        create_head,
+        default_split,
+        imagenet_stats,
+    )
+
+    frame = pd.DataFrame(
+        {"path": [table.paths[row] for row in train], "label": [table.labels[row] for row in train]}
+    )
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=list(table.classes))),
+        get_x=ColReader("path"),
+        get_y=ColReader("label"),
+        splitter=IndexSplitter([]),
+        item_tfms=Resize(FASTAI_SIZE),
+        batch_tfms=[*aug_transforms(flip_vert=True), Normalize.from_stats(*imagenet_stats)],
+    )
+    loaders = block.dataloaders(frame, bs=min(64, len(train)), num_workers=0)
+    net = create_network(NETWORK, num_classes=2, weights="imagenet")
+    body = nn.Sequential(*[net.get_submodule(name) for name in net.stage_names])
+    model = nn.Sequential(body, create_head(net.head.in_features, 2))
+    apply_init(model[1], nn.init.kaiming_normal_)
+    learner = Learner(loaders, model, loss_func=CrossEntropyLossFlat(), splitter=default_split)
+    learner.freeze()
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(FASTAI_EPOCHS, FASTAI_RATE)
+        asked = loaders.test_dl([table.paths[row] for row in held], bs=64, num_workers=0)
+        probabilities, _ = learner.get_preds(dl=asked)
+    return np.asarray(probabilities[:, 1].numpy(), np.float64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--numbers", nargs="+", type=int, default=[5, 10, 20, 50, 100])
+    parser.add_argument("--draws", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--fastai-path", help="A folder with fastai, where it is not installed.")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.fastai_path:
+        sys.path.append(options.fastai_path)
+    arms = [arm for arm in options.arms if arm != "fastai" or importlib.util.find_spec("fastai")]
+    torch.set_num_threads(options.threads)
+    table = tied(read_images("elpv"))
+    cache = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1))
+    features = all_features(table, cache.pixels, Recipe())
+    folds = make_folds(table, k=5, by="group", seed=0)
+    info = network_info(NETWORK)
+    normalize = Normalization(info.mean, info.std).for_channels(1)
+    rows: list[dict[str, Any]] = (
+        json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    )
+    for draw in options.draws:
+        held = np.flatnonzero(folds == draw % 5).astype(np.int64)
+        for count in options.numbers:
+            train = few(table, folds == draw % 5, count, seed=draw)
+            for arm in arms:
+                key = {"arm": arm, "draw": draw, "a class": count}
+                if any(key.items() <= row.items() for row in rows):
+                    continue
+                started = time.perf_counter()
+                if arm == "fastai":
+                    scores, method = by_fastai(table, train, held), ""
+                else:
+                    recipe = Recipe(epochs=0) if arm == "probe" else Recipe()
+                    net, method = ours(table, cache.pixels, features, train, recipe)
+                    logits = predict_logits(net, cache.pixels, held, normalize)
+                    scores = logits[:, 1] - logits[:, 0]
+                seconds = round(time.perf_counter() - started, 1)  # judging the held-out cells included
+                value = float(auroc(scores, table.is_defect[held]))
+                rows.append(
+                    key | {"auroc": value, "method": method, "seconds": seconds, "threads": options.threads}
+                )
+                write_json(options.output, {"network": NETWORK, "rows": rows})
+                print(
+                    f"draw {draw}, {count:3} a class, {arm:8} {value:.3f} {method:12} {seconds:6.1f} s",
+                    flush=True,
+                )
+    for count in options.numbers:
+        for arm in arms:
+            values = [row["auroc"] for row in rows if row["arm"] == arm and row["a class"] == count]
+            print(
+                f"{count:4} a class, {arm:8} {np.mean(values):.3f} +- {np.std(values):.3f} over {len(values)} draws"
+            )
+
+
+if __name__ == "__main__":
+    main()
