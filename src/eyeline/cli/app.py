@@ -25,7 +25,10 @@ VERBS = {
     "pod": "How large a defect must be to be found: probability of detection by size.",
     "monitor": "Compare a shift of verdicts with the run; an alarm voids the promise.",
     "explain": "Draw where an inspector looked.",
-    "verify": "Check an artifact: hash, contract, golden images.",
+    "export": "Another artifact of a run: fp32, or int8 when that keeps its figures.",
+    "bench": "Measure speed here: engine, threads, batch; keep the fastest choice.",
+    "sign": "Sign an artifact with an Ed25519 key, or make a key.",
+    "verify": "Check an artifact: hash, signature, contract, golden images.",
     "describe": "Measure a network layer by layer: cost, memory, receptive field.",
     "networks": "List the networks that can be built, with their cost.",
 }

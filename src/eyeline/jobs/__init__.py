@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
     from eyeline.jobs.explain import Explained, explain_images
+    from eyeline.jobs.export import Exported, export_run
     from eyeline.jobs.learning import Learned, learning_curve
     from eyeline.jobs.monitor import Monitored, monitor_shift
     from eyeline.jobs.predict import find_images, predictions
@@ -25,6 +26,7 @@ _MODULES = {
     "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
     "explain": ("Explained", "explain_images"),
+    "export": ("Exported", "export_run"),
     "learning": ("Learned", "learning_curve"),
     "monitor": ("Monitored", "monitor_shift"),
     "predict": ("find_images", "predictions"),
@@ -36,6 +38,7 @@ __all__ = [
     "Check",
     "Detected",
     "Explained",
+    "Exported",
     "Learned",
     "Measured",
     "Monitored",
@@ -47,6 +50,7 @@ __all__ = [
     "detection_by_size",
     "evaluate_model",
     "explain_images",
+    "export_run",
     "find_images",
     "learning_curve",
     "monitor_shift",

@@ -126,7 +126,7 @@ def judge_images(
             ece_before=temperature.ece_before,
             ece_after=temperature.ece_after,
         ),
-        threshold=_threshold(choice, len(val)),
+        threshold=threshold_of(choice, len(val)),
         evaluation=evaluation,
         promises=promises,
         space=None if unknown is None else space,
@@ -157,7 +157,8 @@ def _novelty(told: UnknownRule | None) -> Novelty | None:
     return Novelty(threshold=told.threshold, alpha=told.alpha, images=told.images)
 
 
-def _threshold(choice: Choice, images: int) -> Threshold:
+def threshold_of(choice: Choice, images: int) -> Threshold:
+    """The cuts as they travel in an artifact."""
     return Threshold(
         value=choice.low,
         review=None if choice.high is None else (choice.low, choice.high),

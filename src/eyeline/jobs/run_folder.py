@@ -85,22 +85,13 @@ def environment() -> dict[str, Any]:
     """Where a run took place: versions, processor, threads, time."""
     import torch
 
+    from eyeline.runtime import processor
     from eyeline.shipping import software_versions
 
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         **software_versions(),
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

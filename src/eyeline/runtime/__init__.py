@@ -3,22 +3,27 @@
 from eyeline.images import Tiling
 from eyeline.runtime.artifact import Artifact, open_artifact, seal
 from eyeline.runtime.contract import (
+    MAX_AUROC_LOSS,
     SCHEMA_VERSION,
+    TOLERANCE,
     Calibration,
     Contract,
     Data,
     DecodeProbe,
     Evidence,
+    Figures,
     GoldenImage,
     Licences,
     Novelty,
     Proof,
+    Quantization,
     Threshold,
     read_contract,
 )
 from eyeline.runtime.engine import Engine, Outputs
 from eyeline.runtime.graph import MAX_OPSET, Graph, read_graph
-from eyeline.runtime.inspector import TOLERANCE, Inspector, Source, load
+from eyeline.runtime.inspector import Inspector, Source, load
+from eyeline.runtime.machine import cores, machine_key, processor
 from eyeline.runtime.output import FORMATS, format_of, write_verdicts
 from eyeline.runtime.probe import make_probe, probe_agrees
 from eyeline.runtime.tiles import TILE_MERGE, TILE_NOTE, merge_tiles
@@ -27,6 +32,7 @@ from eyeline.runtime.verify import Check, verify_artifact
 
 __all__ = [
     "FORMATS",
+    "MAX_AUROC_LOSS",
     "MAX_OPSET",
     "SCHEMA_VERSION",
     "TILE_MERGE",
@@ -40,6 +46,7 @@ __all__ = [
     "DecodeProbe",
     "Engine",
     "Evidence",
+    "Figures",
     "GoldenImage",
     "Graph",
     "Inspector",
@@ -47,16 +54,20 @@ __all__ = [
     "Novelty",
     "Outputs",
     "Proof",
+    "Quantization",
     "Source",
     "Threshold",
     "Tiling",
     "Verdict",
+    "cores",
     "format_of",
     "load",
+    "machine_key",
     "make_probe",
     "merge_tiles",
     "open_artifact",
     "probe_agrees",
+    "processor",
     "read_contract",
     "read_graph",
     "seal",

@@ -11,8 +11,8 @@ import numpy as np
 
 from eyeline.errors import EyelineError
 from eyeline.runtime.artifact import Artifact, open_artifact
-from eyeline.runtime.contract import Threshold
-from eyeline.runtime.inspector import TOLERANCE, Inspector
+from eyeline.runtime.contract import Contract, Threshold
+from eyeline.runtime.inspector import Inspector
 from eyeline.runtime.probe import probe_agrees
 
 
@@ -82,13 +82,26 @@ def _stored(artifact: Artifact) -> Iterator[Check]:
         f"threshold {contract.threshold.value:.6g}{_band(contract.threshold)}"
         + ("" if contract.novelty is None else f", unknown above {contract.novelty.threshold:.6g}"),
     )
-    proof = contract.proof
-    yield Check(
-        "proof",
-        proof.changed_decisions == 0 and proof.max_difference <= TOLERANCE,
+    yield Check("proof", *_proof(contract))
+
+
+def _proof(contract: Contract) -> tuple[bool, str]:
+    """fp32: not one decision may have changed. int8: the figures may have lost only so much."""
+    proof, made = contract.proof, contract.quantization
+    said = (
         f"{proof.changed_decisions} of {proof.images} decisions changed, probabilities within "
-        f"{proof.max_difference:.2g}, by {proof.engine}",
+        f"{proof.max_difference:.2g}, by {proof.engine}"
     )
+    if made is None:
+        return proof.changed_decisions == 0 and proof.max_difference <= contract.tolerance, said
+    return made.kept_its_word, (
+        f"int8: {said}; AUROC {_figure(made.fp32.auroc)} became {_figure(made.int8.auroc)}, "
+        f"{made.speedup:.2f} times as fast as fp32 on {made.processor}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _band(threshold: Threshold) -> str:
@@ -106,7 +119,7 @@ def _golden(inspector: Inspector) -> tuple[bool, str]:
     golden = inspector.contract.golden
     difference, changed = inspector.replay(golden)
     return (
-        changed == 0 and difference <= TOLERANCE,
+        changed == 0 and difference <= inspector.contract.tolerance,
         f"{changed} of {len(golden)} golden images change their decision, all within {difference:.2g}",
     )
 
@@ -128,7 +141,7 @@ def _batch(inspector: Inspector) -> tuple[bool, str]:
     together = inspector.run(pixels).probabilities
     alone = np.concatenate([inspector.run(image[None]).probabilities for image in pixels])
     difference = float(np.abs(together - alone).max())
-    return difference <= TOLERANCE, f"alone or together, probabilities agree within {difference:.2g}"
+    return difference <= inspector.contract.tolerance, f"alone or together, probabilities agree within {difference:.2g}"
 
 
 def _golden_pixels(inspector: Inspector) -> np.ndarray[Any, np.dtype[np.uint8]]:
