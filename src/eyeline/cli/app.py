@@ -125,7 +125,9 @@ def run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if debug:
             raise
-        extra = "demo" if error.name in ("elpv_dataset",) else "train"
+        extra = {"elpv_dataset": "demo", "openvino": "openvino", "cryptography": "sign"}.get(
+            str(error.name), "train"
+        )
         return _fail(f"the package {error.name} is not installed (pip install 'eyeline[{extra}]')", 2, debug)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""

@@ -15,9 +15,7 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", help="Where to write. Default: model.onnx or model.int8.onnx in RUN."
-        ),
+        typer.Option("-o", "--output", help="Where to write. Default: model.onnx or model.int8.onnx in RUN."),
     ] = None,
     recut: Annotated[
         bool,
@@ -42,9 +40,7 @@ def export(
     with progress_bars() as progress:
         from eyeline.jobs import export_run
 
-        made = export_run(
-            run, precision=precision, out=output, recut=recut, images=images, progress=progress
-        )
+        made = export_run(run, precision=precision, out=output, recut=recut, images=images, progress=progress)
     if json:
         print_json(made.to_dict())
     else:
@@ -53,7 +49,9 @@ def export(
 
 def _print(made: Any) -> None:
     print_line(f"{made.model}: {made.precision}, {made.speedup:.2f} times as fast as fp32 here")
-    print_line(f"{100 * made.agreement:.2f} % of the decisions on the test part agree with the trained network")
+    print_line(
+        f"{100 * made.agreement:.2f} % of the decisions on the test part agree with the trained network"
+    )
     print_line(f"largest difference of a probability: {made.max_difference:.2g}")
     if made.quantization is None:
         return

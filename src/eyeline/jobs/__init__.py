@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eyeline.jobs.anatomy import describe_network
     from eyeline.jobs.appraise import Appraised, appraise_model
+    from eyeline.jobs.bench import Bench, bench_model
     from eyeline.jobs.check import Check, check_images
     from eyeline.jobs.detection import Detected, detection_by_size
     from eyeline.jobs.evaluate import Measured, evaluate_model
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from eyeline.jobs.export import Exported, export_run
     from eyeline.jobs.learning import Learned, learning_curve
     from eyeline.jobs.monitor import Monitored, monitor_shift
-    from eyeline.jobs.predict import find_images, predictions
+    from eyeline.jobs.predict import Written, find_images, predictions, write_predictions
     from eyeline.jobs.run import Run, TrainOptions, train
 
 # Imported when used: predicting must not pay for what only training needs.
 _MODULES = {
     "anatomy": ("describe_network",),
     "appraise": ("Appraised", "appraise_model"),
+    "bench": ("Bench", "bench_model"),
     "check": ("Check", "check_images"),
     "detection": ("Detected", "detection_by_size"),
     "evaluate": ("Measured", "evaluate_model"),
@@ -29,12 +31,13 @@ _MODULES = {
     "export": ("Exported", "export_run"),
     "learning": ("Learned", "learning_curve"),
     "monitor": ("Monitored", "monitor_shift"),
-    "predict": ("find_images", "predictions"),
+    "predict": ("Written", "find_images", "predictions", "write_predictions"),
     "run": ("Run", "TrainOptions", "train"),
 }
 
 __all__ = [
     "Appraised",
+    "Bench",
     "Check",
     "Detected",
     "Explained",
@@ -44,7 +47,9 @@ __all__ = [
     "Monitored",
     "Run",
     "TrainOptions",
+    "Written",
     "appraise_model",
+    "bench_model",
     "check_images",
     "describe_network",
     "detection_by_size",
@@ -56,6 +61,7 @@ __all__ = [
     "monitor_shift",
     "predictions",
     "train",
+    "write_predictions",
 ]
 
 

@@ -222,9 +222,7 @@ def check_gate(before: Twin, after: Twin, is_defect: NDArray[np.bool_]) -> None:
             code="int8",
             hint=f"{hint}, or try --recut",
         )
-    caught = [
-        np.array([word != "pass" for word in twin.decisions])[is_defect] for twin in (before, after)
-    ]
+    caught = [np.array([word != "pass" for word in twin.decisions])[is_defect] for twin in (before, after)]
     if is_defect.any():
         test = mcnemar_test(*caught)
         if test.difference > 0 and test.p_value < LEVEL:

@@ -79,9 +79,7 @@ def read_material(
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise EyelineError(f"not the predictions of this run: {error}", code="bad_run", path=path) from error
     if len(found) != len(table) or len(record["splits"]) != len(table):
-        raise EyelineError(
-            f"{len(found)} predictions for {len(table)} images", code="bad_run", path=path
-        )
+        raise EyelineError(f"{len(found)} predictions for {len(table)} images", code="bad_run", path=path)
     return Material(
         table=table,
         cache=cache,

@@ -200,9 +200,12 @@ class Inspector:
                 return open_tiles(source, self.contract.decode, tiling)
             return prepare_image(source, self.contract.decode)
         except EyelineError as error:
-            return Verdict(path=_name(source), error=one_line(f"{error.code}: {error.message}"))
+            return self._failed(_name(source), f"{error.code}: {error.message}")
         except Exception as error:  # one odd file must never stop a line
-            return Verdict(path=_name(source), error=one_line(f"unreadable: {type(error).__name__}: {error}"))
+            return self._failed(_name(source), f"unreadable: {type(error).__name__}: {error}")
+
+    def _failed(self, path: str | None, reason: str) -> Verdict:
+        return Verdict(path=path, error=one_line(reason), model_sha256=self.sha256)
 
     def _judge(self, images: list[tuple[str | None, NDArray[np.uint8]]]) -> list[Verdict]:
         if not images:
@@ -212,7 +215,7 @@ class Inspector:
         except EyelineError as error:
             if len(images) > 1:  # find out which of them it is
                 return [self._judge([image])[0] for image in images]
-            return [Verdict(path=images[0][0], error=one_line(f"{error.code}: {error.message}"))]
+            return [self._failed(images[0][0], f"{error.code}: {error.message}")]
         scores, unknown = (
             defect_scores(outputs.probabilities, self.contract.good_index),
             self._unknown(outputs),
@@ -232,6 +235,7 @@ class Inspector:
                     evidence=None if outputs.evidence is None else outputs.evidence[i],
                     novelty=None if outputs.novelty is None else float(outputs.novelty[i]),
                     unknown=None if unknown is None else bool(unknown[i]),
+                    model_sha256=self.sha256,
                 )
             )
         return verdicts

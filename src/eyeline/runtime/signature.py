@@ -66,7 +66,9 @@ def sign_artifact(model: str | Path, data: bytes, key: str | Path) -> Path:
     try:
         private = serialization.load_pem_private_key(_read(key, "key"), password=None)
     except (ValueError, TypeError) as error:  # TypeError: it wants a password
-        raise EyelineError(f"not a private key without password: {error}", code="bad_key", path=key) from error
+        raise EyelineError(
+            f"not a private key without password: {error}", code="bad_key", path=key
+        ) from error
     if not isinstance(private, ed25519.Ed25519PrivateKey):
         raise EyelineError("not an Ed25519 key", code="bad_key", path=key)
     path = Path(f"{model}{ENDING}")

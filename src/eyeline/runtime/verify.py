@@ -12,8 +12,10 @@ import numpy as np
 from eyeline.errors import EyelineError
 from eyeline.runtime.artifact import Artifact, open_artifact
 from eyeline.runtime.contract import Contract, Threshold
+from eyeline.runtime.engines import EngineChoice, open_engine
 from eyeline.runtime.inspector import Inspector
 from eyeline.runtime.probe import probe_agrees
+from eyeline.runtime.signature import check_signature
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,26 @@ class Check:
         return asdict(self)
 
 
-def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> list[Check]:
+def verify_artifact(
+    path: str | Path | bytes,
+    *,
+    threads: int | None = None,
+    engine: str = "onnxruntime",
+    key: str | Path | None = None,
+) -> list[Check]:
     """Check an artifact in every way that needs nothing but the file. It is right when all checks are ok.
 
-    The checks are `file` (whole, as sealed), `graph`, `contract`, `proof`, `engine`, `decoder`, `golden`,
-    `evidence` and `batch`. What a failed check makes impossible is left out.
+    The checks are `file` (whole, as sealed), `signature` (with a key), `graph`, `contract`, `proof`, `engine`,
+    `decoder`, `golden`, `evidence` and `batch`. What a failed check makes impossible is left out.
+
+    Parameters
+    ----------
+    threads, engine : what runs it.
+    key : a public key that must have signed it.
 
     Raises
     ------
-    EyelineError : the file cannot be read at all (``missing``, ``unreadable``).
+    EyelineError : the file cannot be read at all (``missing``, ``unreadable``), nor the key (``missing``, ``bad_key``).
     """
     try:
         artifact = open_artifact(path)
@@ -46,8 +59,10 @@ def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> 
             raise
         return [Check(_stage(error.code), False, f"{error.code}: {error.message}")]
     checks = list(_stored(artifact))
+    if key is not None:
+        checks.insert(1, _signature(artifact, key))
     try:
-        inspector = Inspector(artifact, threads=threads)
+        inspector = Inspector(artifact, engine=open_engine(artifact.data, EngineChoice(engine, threads)))
     except EyelineError as error:
         return [*checks, Check("engine", False, f"{error.code}: {error.message}")]
     checks.append(Check("engine", True, f"{inspector.engine.name}, {inspector.engine.threads} threads"))
@@ -57,6 +72,17 @@ def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> 
         except Exception as error:  # a check that cannot be made is a check that failed
             checks.append(Check(name, False, str(error)))
     return checks
+
+
+def _signature(artifact: Artifact, key: str | Path) -> Check:
+    try:
+        return Check(
+            "signature", True, f"signed by the key {check_signature(artifact.path, artifact.data, key)}"
+        )
+    except EyelineError as error:
+        if error.code in ("no_signature", "wrong_key", "tampered", "bad_signature"):
+            return Check("signature", False, f"{error.code}: {error.message}")
+        raise
 
 
 def _stage(code: str) -> str:
@@ -141,7 +167,10 @@ def _batch(inspector: Inspector) -> tuple[bool, str]:
     together = inspector.run(pixels).probabilities
     alone = np.concatenate([inspector.run(image[None]).probabilities for image in pixels])
     difference = float(np.abs(together - alone).max())
-    return difference <= inspector.contract.tolerance, f"alone or together, probabilities agree within {difference:.2g}"
+    return (
+        difference <= inspector.contract.tolerance,
+        f"alone or together, probabilities agree within {difference:.2g}",
+    )
 
 
 def _golden_pixels(inspector: Inspector) -> np.ndarray[Any, np.dtype[np.uint8]]:

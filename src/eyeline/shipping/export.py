@@ -182,4 +182,3 @@ def _placed(evidence: Evidence, net: nn.Module, decode: DecodeOptions) -> Eviden
     except EyelineError:  # shown side by side then
         return evidence
     return evidence.model_copy(update={"stride": stride, "offset": offset})
-

@@ -32,7 +32,7 @@ from eyeline.training.checkpoint import (
 )
 from eyeline.training.head import fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
-from eyeline.training.interruption import catch_interruption
+from eyeline.interruption import catch_interruption
 from eyeline.training.memory import keep_freed_memory
 from eyeline.training.plan import Plan, make_plan, parameter_groups, steps_for_budget
 from eyeline.training.randomness import Purpose, torch_seed
