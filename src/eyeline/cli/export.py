@@ -27,6 +27,9 @@ def export(
     images: Annotated[
         int, typer.Option(min=8, max=100_000, help="int8: training images to calibrate on, at most.")
     ] = 128,
+    engine: Annotated[
+        str, typer.Option(help="onnxruntime or openvino: what it is to run in, and is proven in.")
+    ] = "onnxruntime",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Another artifact of a run, proven on its whole test part.
@@ -40,7 +43,9 @@ def export(
     with progress_bars() as progress:
         from eyeline.jobs import export_run
 
-        made = export_run(run, precision=precision, out=output, recut=recut, images=images, progress=progress)
+        made = export_run(
+            run, precision=precision, out=output, recut=recut, images=images, engine=engine, progress=progress
+        )
     if json:
         print_json(made.to_dict())
     else:

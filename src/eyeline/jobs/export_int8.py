@@ -21,9 +21,11 @@ from eyeline.runtime import (
     MAX_AUROC_LOSS,
     Artifact,
     Engine,
+    EngineChoice,
     Figures,
     Proof,
     Quantization,
+    open_engine,
     processor,
 )
 from eyeline.shipping import (
@@ -97,6 +99,7 @@ def export_int8(
     *,
     recut: bool,
     images: int,
+    engine: str,
     progress: Progress = silent,
 ) -> Artifact:
     """Find, measure and write the int8 twin of `artifact`; see `eyeline.jobs.export_run`.
@@ -105,7 +108,7 @@ def export_int8(
     ------
     GateError : ``int8`` or ``slower``: it loses too much, or wins nothing here. Nothing is written.
     """
-    contract, pixels, wishes = artifact.contract, material.cache.pixels, material.wishes
+    contract, pixels = artifact.contract, material.cache.pixels
     val, test = material.val, material.test
     kept = choose(material, material.probabilities[val])
     if kept.low != contract.threshold.value:
@@ -131,26 +134,26 @@ def export_int8(
     found = find_int8(
         plain_graph(artifact.data),
         calibration_images,
-        lambda graph: _loss(graph, material, kept, fp32_scores, recut, progress),
+        lambda graph: _loss(graph, material, kept, fp32_scores, recut, engine, progress),
         progress=progress,
     )
     progress("timing", 0, 1, "")
-    speedup = measure_speedup(artifact.data, found.graph, np.asarray(pixels[test[:1]]))
+    runner = open_engine(found.graph, EngineChoice(engine))
+    speedup = measure_speedup(Engine(artifact.data), runner, np.asarray(pixels[test[:1]]))
     if speedup <= 1:
         raise GateError(
             f"int8 ({found.method}) is not faster here: {speedup:.2f} times as fast as fp32 on {processor()}",
             code="slower",
             hint="ship it in fp32",
         )
-    engine = Engine(found.graph)
     choice = kept
     if recut:
-        choice = choose(material, answer_all(engine, pixels, val, progress=progress).probabilities)
-    answers = answer_all(engine, pixels, test, progress=progress)
+        choice = choose(material, answer_all(runner, pixels, val, progress=progress).probabilities)
+    answers = answer_all(runner, pixels, test, progress=progress)
     novelty = None if contract.novelty is None else contract.novelty.threshold
     after = judge(material, choice, answers.probabilities, answers.unknown(novelty))
     check_gate(before, after, material.table.is_defect[test])
-    return _write(artifact, material, before, after, found, answers, speedup, len(calibration), out)
+    return _write(artifact, material, before, after, found, runner, answers, speedup, len(calibration), out)
 
 
 def choose(material: Material, probabilities: NDArray[np.floating]) -> Choice:
@@ -222,16 +225,17 @@ def check_gate(before: Twin, after: Twin, is_defect: NDArray[np.bool_]) -> None:
             code="int8",
             hint=f"{hint}, or try --recut",
         )
-    caught = [np.array([word != "pass" for word in twin.decisions])[is_defect] for twin in (before, after)]
-    if is_defect.any():
-        test = mcnemar_test(*caught)
-        if test.difference > 0 and test.p_value < LEVEL:
-            raise GateError(
-                f"in int8 more defects of the test part pass: {int((~caught[0]).sum())} became "
-                f"{int((~caught[1]).sum())} of {len(caught[0])} (p = {test.p_value:.2g})",
-                code="int8",
-                hint=f"{hint}, or try --recut",
-            )
+    if not is_defect.any():
+        return
+    old, new = (np.array([word != "pass" for word in twin.decisions])[is_defect] for twin in (before, after))
+    test = mcnemar_test(old, new)
+    if test.difference > 0 and test.p_value < LEVEL:
+        raise GateError(
+            f"in int8 more defects of the test part pass: {int((~old).sum())} became {int((~new).sum())} "
+            f"of {len(old)} (p = {test.p_value:.2g})",
+            code="int8",
+            hint=f"{hint}, or try --recut",
+        )
 
 
 def _loss(
@@ -240,11 +244,18 @@ def _loss(
     kept: Choice,
     fp32_scores: NDArray[np.float64],
     recut: bool,
+    engine: str,
     progress: Progress,
 ) -> float:
     """What a candidate loses on the validation part, in units of what it may lose; infinite when the claim breaks."""
     val, table, groups = material.val, material.table, material.groups
-    answers = answer_all(Engine(graph), material.cache.pixels, val, progress=progress, stage="validating")
+    answers = answer_all(
+        open_engine(graph, EngineChoice(engine)),
+        material.cache.pixels,
+        val,
+        progress=progress,
+        stage="validating",
+    )
     scores, defects = defect_scores(answers.probabilities, 0), table.is_defect[val]
     if material.wishes.claim is not None and kept.claim is not None and kept.claim.granted:
         found = guaranteed_threshold(
@@ -261,6 +272,7 @@ def _write(
     before: Twin,
     after: Twin,
     found: Quantized,
+    runner: Engine,
     answers: Answers,
     speedup: float,
     images: int,
@@ -268,7 +280,7 @@ def _write(
 ) -> Artifact:
     contract, test, pixels = artifact.contract, material.test, material.cache.pixels
     changed = sum(a != b for a, b in zip(before.decisions, after.decisions, strict=True))
-    spread = rounding_spread(found.graph, np.asarray(pixels[material.val[:SPREAD_IMAGES]]))
+    spread = rounding_spread(found.graph, runner, np.asarray(pixels[material.val[:SPREAD_IMAGES]]))
     tolerance = min(max(SPREADS * spread, LEAST_TOLERANCE), MOST_TOLERANCE)
     threshold = contract.threshold
     if after.choice is not before.choice:
@@ -301,7 +313,7 @@ def _write(
                 images=len(test),
                 changed_decisions=changed,
                 max_difference=float(np.abs(answers.probabilities - material.probabilities[test]).max()),
-                engine=Engine(found.graph).name,
+                engine=runner.name,
             ),
             "quantization": Quantization(
                 source=artifact.sha256,

@@ -62,8 +62,8 @@ def write_predictions(
     """Judge `files` and write a row each, in order.
 
     A file gets its content when everything is judged. After SIGINT or SIGTERM the rows finished so far are a whole
-    table of their own beside it (see `partial_path`); with `resume` they are kept, and what comes out in the end is what
-    a run without a stop gives. An open stream gets every row at once.
+    table of their own beside it (see `partial_path`); with `resume` they are kept, and what comes out in the end is
+    what a run without a stop gives. An open stream gets every row at once.
 
     Raises
     ------

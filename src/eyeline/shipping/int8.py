@@ -117,14 +117,13 @@ def rank_layers(
     return sorted(layers, key=lambda name: -changes[name])
 
 
-def measure_speedup(before: bytes, after: bytes, pixels: NDArray[np.uint8]) -> float:
+def measure_speedup(before: Engine, after: Engine, pixels: NDArray[np.uint8]) -> float:
     """How many times faster one image runs in `after`: the median of alternating pairs."""
-    engines = Engine(before), Engine(after)
     one = np.ascontiguousarray(pixels[:1])
     ratios = []
     for number in range(_WARM + _PAIRS):
         times = []
-        for engine in engines:
+        for engine in (before, after):
             started = time.perf_counter()
             engine.run(one)
             times.append(time.perf_counter() - started)
@@ -133,8 +132,8 @@ def measure_speedup(before: bytes, after: bytes, pixels: NDArray[np.uint8]) -> f
     return statistics.median(ratios)
 
 
-def rounding_spread(graph: bytes, pixels: NDArray[np.uint8]) -> float:
-    """How far two right engines may differ on an int8 graph: the same engine with and without its 8-bit kernels.
+def rounding_spread(graph: bytes, engine: Engine, pixels: NDArray[np.uint8]) -> float:
+    """How far two right engines may differ on an int8 graph: this one, and onnxruntime without its 8-bit kernels.
 
     Without them every layer is computed in fp32 between rounded values, as the definition of the operators says.
     """
@@ -142,7 +141,6 @@ def rounding_spread(graph: bytes, pixels: NDArray[np.uint8]) -> float:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     plain = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    engine = Engine(graph)
     return max(
         float(
             np.abs(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError, GateError
 from eyeline.progress import Progress, silent
-from eyeline.runtime import TOLERANCE, Engine, Proof, read_graph
+from eyeline.runtime import TOLERANCE, EngineChoice, Proof, open_engine, read_graph
 from eyeline.shipping.answers import answer_all
 from eyeline.verdicts import decide, decisions, defect_scores
 
@@ -26,9 +26,10 @@ def prove(
     unknown: NDArray[np.bool_] | None = None,
     rows: NDArray[np.integer] | None = None,
     threads: int | None = None,
+    engine: str = "onnxruntime",
     progress: Progress | None = None,
 ) -> Proof:
-    """Run every image through onnxruntime and compare with what the trained network said.
+    """Run every image through an engine and compare with what the trained network said.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def prove(
     threshold, high : where images stop passing, and where they fail when there is a review band between.
     novelty, unknown : above which output ``novelty`` an image is unknown, and ``(N,)`` which ones should be.
     rows : ``(N,)`` which of `pixels` they belong to; None when it is all of them.
+    threads, engine : as for `eyeline.load`.
 
     Raises
     ------
@@ -54,8 +56,8 @@ def prove(
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if read_graph(data).classes != expected.shape[1]:
         raise EyelineError("the graph and the probabilities differ in their classes", code="label_count")
-    engine = Engine(data, threads=threads)
-    found = answer_all(engine, pixels, rows, progress=progress or silent)
+    runner = open_engine(data, EngineChoice(engine, threads))
+    found = answer_all(runner, pixels, rows, progress=progress or silent)
     p = found.probabilities.astype(np.float64)
     here = _answers(p, threshold, high, good_index, found.unknown(novelty))
     there = _answers(expected, threshold, high, good_index, unknown)
@@ -67,7 +69,7 @@ def prove(
             f"{difference:.3g}; allowed: 0 and {TOLERANCE:g}",
             code="parity",
         )
-    return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=engine.name)
+    return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=runner.name)
 
 
 def _answers(

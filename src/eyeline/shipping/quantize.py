@@ -96,7 +96,8 @@ def quantize_graph(
     quantized.opset_import.extend(model.opset_import)
     quantized.ir_version, quantized.producer_name = model.ir_version, "eyeline"
     quantized.producer_version, quantized.graph.name = "", model.graph.name
-    return quantized.SerializeToString(deterministic=True)
+    serialized: bytes = quantized.SerializeToString(deterministic=True)
+    return serialized
 
 
 def needs_reduced_range() -> bool:

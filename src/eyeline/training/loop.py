@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from eyeline.errors import EyelineError, Interrupted
 from eyeline.files import write_atomically
+from eyeline.interruption import catch_interruption
 from eyeline.networks import Network, fold_batch_norm
 from eyeline.progress import Progress, silent
 from eyeline.training.augment import augment
@@ -32,7 +33,6 @@ from eyeline.training.checkpoint import (
 )
 from eyeline.training.head import fit_head
 from eyeline.training.inference import embed_pixels, predict_logits
-from eyeline.interruption import catch_interruption
 from eyeline.training.memory import keep_freed_memory
 from eyeline.training.plan import Plan, make_plan, parameter_groups, steps_for_budget
 from eyeline.training.randomness import Purpose, torch_seed
