@@ -163,10 +163,17 @@ def test_what_the_signature_says_of_itself_is_not_believed(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", "\x00", '{"version": 2, "algorithm": "Ed25519", "signature": ""}', "x" * 100_000]
-    + ['{"version": 1, "algorithm": "none", "signature": ""}']
-    + ['{"version": 1, "algorithm": "Ed25519", "signature": "###"}']
-    + ['{"version": 1, "algorithm": "Ed25519", "signature": 7}'],
+    [
+        "",
+        "{}",
+        "[]",
+        "\x00",
+        "x" * 100_000,
+        '{"version": 2, "algorithm": "Ed25519", "signature": ""}',
+        '{"version": 1, "algorithm": "none", "signature": ""}',
+        '{"version": 1, "algorithm": "Ed25519", "signature": "###"}',
+        '{"version": 1, "algorithm": "Ed25519", "signature": 7}',
+    ],
 )
 def test_a_signature_that_is_none(signed: Path, keys: tuple[Path, Path], text: str) -> None:
     Path(f"{signed}.sig").write_text(text)
@@ -180,9 +187,7 @@ def test_keys_that_are_none(signed: Path, keys: tuple[Path, Path], tmp_path: Pat
     sign_artifact(signed, signed.read_bytes(), private)
     elliptic = ec.generate_private_key(ec.SECP256R1())
     plain, pem = serialization.NoEncryption(), serialization.Encoding.PEM
-    (tmp_path / "ec.pem").write_bytes(
-        elliptic.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    )
+    (tmp_path / "ec.pem").write_bytes(elliptic.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
     (tmp_path / "ec.pub").write_bytes(
         elliptic.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
@@ -233,4 +238,7 @@ def test_without_the_package(signed: Path, keys: tuple[Path, Path]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.strip() == "eyeline: signatures need the package cryptography (pip install 'eyeline[sign]')"
+    assert (
+        done.stderr.strip()
+        == "eyeline: signatures need the package cryptography (pip install 'eyeline[sign]')"
+    )

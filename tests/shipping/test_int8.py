@@ -1,4 +1,4 @@
-"""8-bit graphs: standard operators that mean what ONNX says, a head left alone, and layers kept where it was measured."""
+"""8-bit graphs: operators that mean what ONNX says, a head left alone, and layers kept where that was measured."""
 
 from __future__ import annotations
 

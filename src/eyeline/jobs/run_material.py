@@ -14,7 +14,7 @@ from eyeline.images import ImageTable, PixelCache, open_cache, read_images
 from eyeline.jobs.judged import rows_of
 from eyeline.progress import Progress, silent
 from eyeline.runtime import Contract
-from eyeline.verdicts import Wishes
+from eyeline.verdicts import Wishes, defect_scores
 
 PREDICTIONS = "predictions.parquet"
 
@@ -42,6 +42,11 @@ class Material:
     def val(self) -> NDArray[np.int64]:
         """Rows of the validation part."""
         return rows_of(self.splits, "val")
+
+    @property
+    def val_scores(self) -> NDArray[np.float64]:
+        """Defect scores of the validation part, by the trained network."""
+        return defect_scores(self.probabilities[self.val], 0)
 
     @property
     def test(self) -> NDArray[np.int64]:

@@ -229,7 +229,7 @@ class Quantization(Part):
         """Are the figures within what an int8 artifact may lose?"""
         before, after = self.fp32.auroc, self.int8.auroc
         lost = 0.0 if before is None or after is None else before - after
-        return lost <= MAX_AUROC_LOSS and self.speedup > 1
+        return round(lost, 9) <= MAX_AUROC_LOSS and self.speedup > 1
 
 
 class Contract(Part):
