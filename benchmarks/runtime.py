@@ -140,8 +140,8 @@ def make_artifacts(name: str, work: Path, source: str, epochs: int) -> dict[str,
 
 
 def measure_latency(name: str, made: dict[str, Any], cache: str, threads: int, quick: bool) -> dict[str, Any]:
-    channels = open_artifact(made["fp32"]).contract.decode.channels
-    common = {"cache": cache, "channels": channels, "side": SIDE}
+    decode = open_artifact(made["fp32"]).contract.decode
+    common = {"cache": cache, "channels": decode.channels, "side": decode.image_size[0]}
     peer = common | {"timm": NETWORKS[name]}
     contenders: dict[str, tuple[str, dict[str, Any]]] = {}
     for precision in ("fp32", "int8"):
@@ -211,7 +211,7 @@ def measure_files(
             for precision in ("fp32", "int8")
             if made[precision] is not None
         }
-        plain = common | {"model": str(made["fp32"]), "side": SIDE}
+        plain = common | {"model": str(made["fp32"]), "side": contract.decode.image_size[0]}
         contenders["PIL and onnxruntime"] = ("plain_loop", plain)
         learner = plain | {"network": name, "run": str(made["run"]), "fastai_path": fastai}
         contenders["fastai get_preds"] = ("fastai", learner)
@@ -375,6 +375,7 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, help="Of the training. Default: 6; 0 with --quick.")
     parser.add_argument("--memory-images", type=int, help="Default: 100,000; 400 with --quick.")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     quick = options.quick
@@ -388,8 +389,8 @@ def main() -> None:
         write_pictures(work, table.select(range(32)) if quick else table)
         files = sorted(str(path) for path in (work / "jpeg").iterdir())
         cache = str(work / "cache")
-        made = {name: make_artifacts(name, work, source, epochs) for name in NETWORKS}
-        for name in NETWORKS:
+        made = {name: make_artifacts(name, work, source, epochs) for name in options.networks}
+        for name in options.networks:
             if "latency" in options.only:
                 results["latency"].append(measure_latency(name, made[name], cache, options.threads, quick))
                 print(json.dumps(results["latency"][-1], indent=1), flush=True)
@@ -400,7 +401,7 @@ def main() -> None:
                 ):
                     results["files"].append(row)
                     print(json.dumps(row, indent=1), flush=True)
-        first = made["efficientnet_lite0"]
+        first = made[options.networks[0]]
         if "start" in options.only:
             results["start"] = measure_start(first, files[0], cache, 2 if quick else 9)
             print(results["start"], flush=True)
@@ -408,7 +409,7 @@ def main() -> None:
             images = options.memory_images or (400 if quick else 100_000)
             results["memory"] = measure_memory(first, files, images, options.threads)
             print(results["memory"], flush=True)
-    if not quick and set(options.only) == set(PARTS):
+    if not quick and set(options.only) == set(PARTS) and set(options.networks) == set(NETWORKS):
         about = {"threads": options.threads, "processor": processor(), "side": SIDE, "epochs": epochs}
         write_json(RESULTS, {"about": about, **results})
 

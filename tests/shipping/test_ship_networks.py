@@ -25,7 +25,7 @@ def sizes_of(name: str) -> tuple[int, int, int]:
     if family == "vit":
         patch = int(name.rsplit("_", 1)[1])
         return 2 * patch, 3 * patch, 5 * patch
-    return {"lenet": (28, 32, 41), "alexnet": (67, 96, 129), "vgg": (64, 96, 129)}.get(family, (64, 81, 128))
+    return {"lenet": (32, 41, 64), "alexnet": (67, 96, 129), "vgg": (64, 96, 129)}.get(family, (64, 81, 128))
 
 
 def published(name: str) -> bool:

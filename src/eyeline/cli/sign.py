@@ -27,7 +27,9 @@ def sign(
     Keep the private key where nobody else reads it; give the public one to everyone who runs your artifacts. Only a
     whole artifact is signed.
 
-    Example: eyeline sign --new-key factory.pem, then: eyeline sign runs/parts/model.onnx --key factory.pem
+    Make a key first: --new-key factory.pem
+
+    Example: eyeline sign runs/parts/model.onnx --key factory.pem
     """
     if (model is None) != (key is None) or (key is None and new_key is None):
         raise EyelineError("give MODEL and --key, or --new-key", code="usage")
