@@ -36,8 +36,9 @@ from typing import Any
 
 import numpy as np
 
+from contenders.material import SIDE, make_artifacts, small_source, write_pictures
 from eyeline.files import write_json
-from eyeline.images import ImageTable, read_images
+from eyeline.images import read_images
 from eyeline.runtime import cores, load, open_artifact, processor, time_stages
 
 HERE = Path(__file__).parent
@@ -45,7 +46,6 @@ RESULTS = HERE / "results" / "runtime.json"
 WORKER = HERE / "contenders" / "runtime.py"
 NETWORKS = {"efficientnet_lite0": "tf_efficientnet_lite0", "resnet18": "resnet18"}  # and timm's names
 PARTS = ("latency", "files", "start", "memory")
-SIDE = 224
 
 
 class Contender:
@@ -114,29 +114,6 @@ def ratio(of: list[list[float]], to: list[list[float]]) -> dict[str, float]:
     """How many times `of` takes as long as `to`, over the rounds."""
     each = [statistics.median(a) / statistics.median(b) for a, b in zip(of, to, strict=True)]
     return {"median": statistics.median(each), "low": min(each), "high": max(each)}
-
-
-def make_artifacts(name: str, work: Path, source: str, epochs: int) -> dict[str, Any]:
-    """Train and export, unless `work` holds it already."""
-    from eyeline.errors import GateError
-    from eyeline.jobs import export_run, train
-
-    folder = work / f"{name}-{epochs}"
-    if not (folder / "report.html").exists():
-        train(source, network=name, image_size=SIDE, epochs=epochs, out=folder)
-    int8 = folder / "model.int8.onnx"
-    refused = None
-    if not int8.exists():
-        try:
-            export_run(folder, precision="int8")
-        except GateError as error:
-            refused = error.message
-    row: dict[str, Any] = {"run": folder, "fp32": folder / "model.onnx", "int8": None, "refused": refused}
-    if int8.exists():
-        made = open_artifact(int8).contract.quantization
-        assert made is not None
-        row |= {"int8": int8, "quantization": made.to_dict()}
-    return row
 
 
 def measure_latency(name: str, made: dict[str, Any], cache: str, threads: int, quick: bool) -> dict[str, Any]:
@@ -229,7 +206,11 @@ def measure_files(
             "images": len(files),
             "images_per_second": speeds,
             "absent": absent,
-            "over": {key: ratio(found[key], found["eyeline fp32"]) for key in found if key != "eyeline fp32"},
+            "over": {
+                ours: {key: ratio(found[key], found[ours]) for key in found if not key.startswith("eyeline")}
+                for ours in found
+                if ours.startswith("eyeline")
+            },
             "stages_ms": stages,
             "share": {stage: ms / total for stage, ms in stages.items()},
             "slowest": slowest,
@@ -336,31 +317,6 @@ def measure_memory(made: dict[str, Any], files: list[str], images: int, threads:
         "first_mb": resident[kept][0],
         "last_mb": resident[-1],
     }
-
-
-def write_pictures(folder: Path, table: ImageTable) -> None:
-    """ELPV as PNG (copied) and as JPEG, in two flat folders."""
-    from PIL import Image
-
-    for kind in ("png", "jpeg"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    for row, path in enumerate(table.paths):
-        png, jpeg = folder / "png" / f"{row:04d}.png", folder / "jpeg" / f"{row:04d}.jpg"
-        if not jpeg.exists():
-            png.write_bytes(Path(path).read_bytes())
-            with Image.open(path) as image:
-                image.save(jpeg, quality=90)
-
-
-def small_source(folder: Path, table: ImageTable, images: int) -> str:
-    """Every so-manieth image of a table, as a table of its own: for --quick."""
-    assert table.groups is not None
-    rows = ["path,label,group"]
-    for row in range(0, len(table), len(table) // images):
-        rows.append(f"{table.paths[row]},{table.labels[row]},{table.groups[row]}")
-    path = folder / "few.csv"
-    path.write_text("\n".join(rows) + "\n")
-    return str(path)
 
 
 def main() -> None:
