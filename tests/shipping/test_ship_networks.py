@@ -50,9 +50,7 @@ CASES = [
 def test_every_network_ships_and_keeps_every_decision(name: str, number: int, weights: str | None) -> None:
     size = sizes_of(name)[number]
     torch.manual_seed(0)
-    net: Any = create_network(
-        name, num_classes=3, in_channels=1, image_size=(size, size), weights=weights
-    )
+    net: Any = create_network(name, num_classes=3, in_channels=1, image_size=(size, size), weights=weights)
     if name in ("efficientnet_v2_m", "efficientnet_v2_l", "efficientnet_v2_xl"):
         peers.damp(net)
     rng = np.random.default_rng(0)
@@ -73,9 +71,7 @@ def test_every_network_ships_and_keeps_every_decision(name: str, number: int, we
     scores = np.sort(1 - p[:, 0])
     gap = int(np.argmax(np.diff(scores)))
 
-    exported = to_onnx(
-        net, image_size=(size, size), mean=[0.4], std=[0.25], temperature=UNTRAINED, name=name
-    )
+    exported = to_onnx(net, image_size=(size, size), mean=[0.4], std=[0.25], temperature=UNTRAINED, name=name)
     data = exported.model.SerializeToString()
     proof = prove(data, pixels, p, float(scores[gap : gap + 2].mean()))
     assert proof.changed_decisions == 0
