@@ -258,7 +258,7 @@ def test_keys_of_json_are_those_of_the_code() -> None:
     expected = {
         "`train`, `demo`": set(run.to_dict()),
         "`evaluate`": set(measured.to_dict()) - set(evaluation.to_dict()) | {"test"},
-        "`predict`": {"model", "sha256", "verdicts", *Verdict().to_dict()},
+        "`predict`": {"model", "sha256", "engine", "verdicts", *Verdict(model_sha256="").to_dict()},
         "`explain`": {"page", "images", *fields(Explained)},
         "`verify`": {"ok", "checks", *fields(Check)},
         "`networks`": {"networks", *fields(NetworkInfo)},

@@ -155,7 +155,7 @@ def test_a_bad_picture_is_a_verdict_with_an_error(inspector: Inspector, tmp_path
 
 def test_to_dict_is_plain(inspector: Inspector) -> None:
     verdict = inspector.inspect(np.zeros(SHAPE, np.uint8)).to_dict()
-    assert list(verdict) == ["path", "label", "decision", "score", "probabilities", "error"]
+    assert list(verdict) == ["path", "label", "decision", "score", "probabilities", "error", "model_sha256"]
     assert {type(value) for value in verdict["probabilities"].values()} == {float}
     assert Verdict().to_dict()["error"] is None
 

@@ -25,7 +25,10 @@ VERBS = {
     "pod": "How large a defect must be to be found: probability of detection by size.",
     "monitor": "Compare a shift of verdicts with the run; an alarm voids the promise.",
     "explain": "Draw where an inspector looked.",
-    "verify": "Check an artifact: hash, contract, golden images.",
+    "export": "Another artifact of a run: fp32, or int8 when that keeps its figures.",
+    "bench": "Measure speed here: engine, threads, batch; keep the fastest choice.",
+    "sign": "Sign an artifact with an Ed25519 key, or make a key.",
+    "verify": "Check an artifact: hash, signature, contract, golden images.",
     "describe": "Measure a network layer by layer: cost, memory, receptive field.",
     "claims": "Rerun what textbooks say of convolutional networks: holds, fails or inconclusive.",
     "networks": "List the networks that can be built, with their cost.",
@@ -123,7 +126,9 @@ def run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if debug:
             raise
-        extra = "demo" if error.name in ("elpv_dataset",) else "train"
+        extra = {"elpv_dataset": "demo", "openvino": "openvino", "cryptography": "sign"}.get(
+            str(error.name), "train"
+        )
         return _fail(f"the package {error.name} is not installed (pip install 'eyeline[{extra}]')", 2, debug)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +11,8 @@ import typer
 
 from eyeline.cli.screen import print_json, print_line, progress_bars
 from eyeline.errors import EyelineError
-from eyeline.jobs import find_images, predictions
-from eyeline.runtime import TILE_MERGE, TILE_NOTE, Tiling, Verdict, load, write_verdicts
+from eyeline.jobs import find_images, predictions, write_predictions
+from eyeline.runtime import TILE_MERGE, TILE_NOTE, Tiling, load
 
 
 def predict(
@@ -47,12 +46,23 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, max=256, help="Default: all cores, at most 8.")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="onnxruntime, openvino, or auto: what eyeline bench found fastest here."),
+    ] = "auto",
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="Refuse the artifact unless this key has signed it."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the partial output of a run that was stopped.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object with all verdicts.")] = False,
 ) -> None:
     """Pass, review or fail, a row an image; an image that cannot be judged is a row with an error. Needs no PyTorch.
 
     Exit code 1 when an image could not be judged. With --tile the figures of the model, measured on whole images, do
-    not carry over.
+    not carry over. Ctrl-C leaves the finished rows in FILE.partial.csv (or .jsonl, .parquet); --resume completes them.
 
     Example: eyeline predict runs/parts/model.onnx new/ -o verdicts.csv
     """
@@ -60,32 +70,34 @@ def predict(
         raise EyelineError("--overlap says how tiles overlap: give --tile too", code="usage")
     tiling = None if tile is None else Tiling(tile, 0.25 if overlap is None else overlap)
     files = find_images(paths)
-    inspector = load(model, threads=threads)
-    failed = 0
-
-    def counted() -> Iterator[Verdict]:
-        nonlocal failed
-        for verdict in predictions(inspector, files, batch=batch, tiling=tiling, progress=progress):
-            failed += verdict.error is not None
-            yield verdict
-
+    if resume and (output is None or json):
+        raise EyelineError("--resume completes a file: give -o FILE, without --json", code="usage")
+    inspector = load(model, threads=threads, engine=engine, key=key)
+    count = failed = 0
     with progress_bars(quiet=len(files) < 50 or (output is None and sys.stdout.isatty())) as progress:
         if json:
-            rows = [verdict.to_dict() for verdict in counted()]
-            about: dict[str, Any] = {"model": str(model), "sha256": inspector.sha256}
+            verdicts = list(predictions(inspector, files, batch=batch, tiling=tiling, progress=progress))
+            failed = sum(verdict.error is not None for verdict in verdicts)
+            about: dict[str, Any] = {
+                "model": str(model),
+                "sha256": inspector.sha256,
+                "engine": inspector.engine.name,
+            }
             if tiling is not None:
                 about["tiling"] = {**asdict(tiling), "merge": TILE_MERGE, "note": TILE_NOTE}
-            print_json({**about, "verdicts": rows})
+            print_json({**about, "verdicts": [verdict.to_dict() for verdict in verdicts]})
         else:
-            target = sys.stdout.buffer if output is None else output
-            count = write_verdicts(
-                counted(),
-                target,
-                classes=inspector.contract.classes,
+            written = write_predictions(
+                inspector,
+                files,
+                sys.stdout.buffer if output is None else output,
                 format=format,
-                tiled=tiling is not None,
-                unknown=inspector.contract.novelty is not None,
+                batch=batch,
+                tiling=tiling,
+                resume=resume,
+                progress=progress,
             )
+            count, failed = written.verdicts, written.failed
     if tiling is not None and not json:
         sys.stderr.write(f"{TILE_NOTE}\n")
     if output is not None and not json:

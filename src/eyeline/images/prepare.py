@@ -113,10 +113,7 @@ def decode_region(source: ImageSource, options: DecodeOptions) -> Pixels:
 
 
 def _region(source: ImageSource, options: DecodeOptions) -> Image.Image:
-    picture = open_upright(source, options)
-    if options.region is None:
-        return picture
-    return picture.crop(region_box(picture.width, picture.height, options))
+    return crop_region(open_upright(source, options), options)
 
 
 def open_upright(source: ImageSource, options: DecodeOptions) -> Image.Image:
@@ -129,6 +126,13 @@ def open_upright(source: ImageSource, options: DecodeOptions) -> Image.Image:
         max_bytes=options.max_bytes,
         max_pixels=options.max_pixels,
     )
+
+
+def crop_region(picture: Image.Image, options: DecodeOptions) -> Image.Image:
+    """The region of an upright picture; the picture itself when that is everything."""
+    if options.region is None:
+        return picture
+    return picture.crop(region_box(picture.width, picture.height, options))
 
 
 def region_box(width: int, height: int, options: DecodeOptions) -> tuple[int, int, int, int]:

@@ -146,7 +146,9 @@ def judge_images(
             ece_before=temperature.ece_before,
             ece_after=temperature.ece_after,
         ),
-        threshold=_threshold(choice, len(held), "cross-validation" if left_out.folds.any() else "validation"),
+        threshold=threshold_of(
+            choice, len(held), part="cross-validation" if left_out.folds.any() else "validation"
+        ),
         evaluation=evaluation,
         promises=promises,
         space=None if unknown is None else space,
@@ -188,7 +190,8 @@ def _novelty(told: UnknownRule | None) -> Novelty | None:
     return Novelty(threshold=told.threshold, alpha=told.alpha, images=told.images)
 
 
-def _threshold(choice: Choice, images: int, part: str) -> Threshold:
+def threshold_of(choice: Choice, images: int, *, part: str = "validation") -> Threshold:
+    """The cuts as they travel in an artifact; `part` is what they were chosen on."""
     return Threshold(
         value=choice.low,
         review=None if choice.high is None else (choice.low, choice.high),

@@ -100,13 +100,14 @@ def environment() -> dict[str, Any]:
     """Where a run took place: versions, processor, threads, time."""
     import torch
 
+    from eyeline.runtime import processor
     from eyeline.shipping import software_versions
     from eyeline.training import told_rank
 
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "processes": told_rank()[1],
         **software_versions(),
@@ -123,13 +124,3 @@ def environment_notes(before: dict[str, Any]) -> tuple[str, ...]:
         for key, text in names.items()
         if key in before and key in now and before[key] != now[key]
     )
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

@@ -30,6 +30,10 @@ from eyeline.images import DecodeOptions, decode_image
 from eyeline.verdicts import Decision
 
 SCHEMA_VERSION = 1
+# Another processor rounds differently; a right fp32 artifact stays far below this.
+TOLERANCE = 1e-4
+# A right int8 artifact orders good and defective images at most this much worse than its fp32 twin.
+MAX_AUROC_LOSS = 0.005
 
 
 def _decode_options(value: Any) -> DecodeOptions:
@@ -189,6 +193,45 @@ class Proof(Part):
     engine: str = Field(description="What the artifact was run with, such as onnxruntime 1.20.0 CPU.")
 
 
+class Figures(Part):
+    """Main figures of one precision on the test part, at the threshold of its artifact."""
+
+    auroc: float | None
+    escape_rate: float | None
+    overkill_rate: float | None
+    threshold: float
+    claim: str = Field(default="", description="What became of the claim that was asked for, in words.")
+
+
+class Quantization(Part):
+    """How an int8 artifact came from its fp32 twin, and both on the whole test part.
+
+    Its golden images hold what the int8 graph itself said where it was made.
+    """
+
+    source: str = Field(description="SHA-256 of the fp32 artifact.")
+    method: str
+    images: int = Field(ge=1, description="Calibration images; of the training part, their labels unread.")
+    layers: int = Field(ge=1, description="Layers that run in 8-bit integers.")
+    kept: tuple[str, ...] = Field(default=(), description="Layers left in fp32, as measured on validation.")
+    tolerance: float = Field(
+        gt=0, le=0.25, description="How far the probabilities of another right engine may differ."
+    )
+    fp32: Figures
+    int8: Figures
+    agreement: float = Field(ge=0, le=1, description="Share of test images with the same decision.")
+    mean_difference: float = Field(ge=0, description="Of the defect score, on the test part.")
+    speedup: float = Field(gt=0, description="Times as fast as fp32 on `processor`, median of pairs.")
+    processor: str
+
+    @property
+    def kept_its_word(self) -> bool:
+        """Are the figures within what an int8 artifact may lose?"""
+        before, after = self.fp32.auroc, self.int8.auroc
+        lost = 0.0 if before is None or after is None else before - after
+        return round(lost, 9) <= MAX_AUROC_LOSS and self.speedup > 1
+
+
 class Contract(Part):
     """The whole contract of one artifact."""
 
@@ -214,6 +257,17 @@ class Contract(Part):
     decode_probe: DecodeProbe
     golden: tuple[GoldenImage, ...] = Field(min_length=1, max_length=16)
     proof: Proof
+    quantization: Quantization | None = Field(default=None, description="None: the graph computes in fp32.")
+
+    @property
+    def precision(self) -> str:
+        """``fp32`` or ``int8``."""
+        return "fp32" if self.quantization is None else "int8"
+
+    @property
+    def tolerance(self) -> float:
+        """How far a probability may be from a golden one before the artifact is refused."""
+        return TOLERANCE if self.quantization is None else self.quantization.tolerance
 
     @property
     def good_index(self) -> int:

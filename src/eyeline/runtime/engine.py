@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError
+from eyeline.runtime.machine import cores
 
 BUCKETS = (8, 4, 2, 1)
 MAX_DEFAULT_THREADS = 8  # one picture at a time does not feed more
@@ -35,7 +35,7 @@ class Outputs:
 
 
 class Engine:
-    """Runs a checked graph.
+    """Runs a checked graph with onnxruntime; `eyeline.runtime.openvino` runs it with another.
 
     Parameters
     ----------
@@ -49,6 +49,15 @@ class Engine:
 
     def __init__(self, data: bytes, *, threads: int | None = None) -> None:
         self.threads = _checked_threads(threads)
+        self.outputs, self.input_shape = self._open(data)
+
+    @property
+    def name(self) -> str:
+        """Such as ``onnxruntime 1.20.0 CPU``."""
+        return f"onnxruntime {onnxruntime.__version__} CPU"
+
+    def _open(self, data: bytes) -> tuple[list[str], tuple[int, int, int]]:
+        """Load the graph; the names of its outputs, and (H, W, C) of its input."""
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -65,15 +74,9 @@ class Engine:
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common base of its exceptions
-            raise EyelineError(f"onnxruntime refuses the graph: {_reason(error)}", code="engine") from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+            raise EyelineError(f"onnxruntime refuses the graph: {reason(error)}", code="engine") from error
         (image,) = self._session.get_inputs()
-        self.input_shape: tuple[int, int, int] = tuple(image.shape[1:])  # (H, W, C)
-
-    @property
-    def name(self) -> str:
-        """Such as ``onnxruntime 1.20.0 CPU``."""
-        return f"onnxruntime {onnxruntime.__version__} CPU"
+        return [output.name for output in self._session.get_outputs()], tuple(image.shape[1:])
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Judge images uint8 ``(N, H, W, C)``, already at the size of the network.
@@ -89,15 +92,16 @@ class Engine:
                 code="bad_input_shape",
             )
         parts = [self._run(np.ascontiguousarray(part)) for part in in_buckets(pixels)]
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
         _check_answers(whole["probabilities"], whole["logits"], whole.get("novelty"))
         return Outputs(whole["probabilities"], whole["logits"], whole.get("evidence"), whole.get("novelty"))
 
     def _run(self, pixels: NDArray[np.uint8]) -> dict[str, Any]:
+        """The outputs by name for as many images as one of `BUCKETS` says."""
         try:
-            return dict(zip(self._outputs, self._session.run(self._outputs, {"image": pixels}), strict=True))
+            return dict(zip(self.outputs, self._session.run(self.outputs, {"image": pixels}), strict=True))
         except Exception as error:
-            raise EyelineError(f"onnxruntime failed: {_reason(error)}", code="engine") from error
+            raise EyelineError(f"onnxruntime failed: {reason(error)}", code="engine") from error
 
 
 def in_buckets(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -121,9 +125,7 @@ def _check_answers(
 
 def available_threads() -> int:
     """Processors this process may use, at most `MAX_DEFAULT_THREADS`."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(count, MAX_DEFAULT_THREADS)
+    return min(cores(), MAX_DEFAULT_THREADS)
 
 
 def _checked_threads(threads: int | None) -> int:
@@ -134,8 +136,8 @@ def _checked_threads(threads: int | None) -> int:
     return threads
 
 
-def _reason(error: Exception) -> str:
-    """The first line of an onnxruntime message, without its source location."""
+def reason(error: Exception) -> str:
+    """The first line of an engine's message, without its source location."""
     return (
         str(error).strip().splitlines()[0].rsplit("] ", 1)[-1][:300]
         if str(error).strip()

@@ -17,6 +17,8 @@ from eyeline.images import Box, Tiles, Tiling, open_tiles, prepare_image
 from eyeline.runtime.artifact import Artifact, open_artifact
 from eyeline.runtime.contract import Contract, GoldenImage
 from eyeline.runtime.engine import Engine, Outputs
+from eyeline.runtime.engines import EngineChoice, open_engine, remembered_choice
+from eyeline.runtime.signature import check_signature
 from eyeline.runtime.tiles import merge_tiles
 from eyeline.runtime.verdict import Verdict
 from eyeline.verdicts import Decision, decide, decisions, defect_scores
@@ -24,48 +26,76 @@ from eyeline.verdicts import Decision, decide, decisions, defect_scores
 Source = str | Path | bytes | NDArray[Any]
 Prepared = NDArray[np.uint8] | Tiles | Verdict  # the last one says why a picture cannot be prepared
 
-# Another processor rounds differently; a right artifact stays far below this.
-TOLERANCE = 1e-4
 BATCH, MAX_BATCH = 4, 64
 
 
-def load(path: str | Path | bytes, *, threads: int | None = None, verify: bool = True) -> Inspector:
+def load(
+    path: str | Path | bytes,
+    *,
+    threads: int | None = None,
+    engine: str = "auto",
+    key: str | Path | None = None,
+    verify: bool = True,
+) -> Inspector:
     """Open an artifact for use.
 
     Parameters
     ----------
     path : the ``.onnx`` file, or its bytes.
-    threads : of one inference; None takes the processors of this process, at most 8.
-    verify : replay one golden image first. It doubles as the warm-up; `verify_artifact` replays all.
+    threads : of one inference; None takes those of the engine's choice, else the processors of this process, at most 8.
+    engine : ``onnxruntime``, ``openvino``, or ``auto``: what ``eyeline bench`` found fastest for this artifact on this
+        machine, and onnxruntime when it was never asked.
+    key : a public key; the artifact must then carry a right signature by it, ``<path>.sig``.
+    verify : replay one golden image first; it doubles as the warm-up, and `verify_artifact` replays all. Another engine
+        than onnxruntime replays all of them here.
 
     Raises
     ------
-    EyelineError : the file is not a whole artifact (see `open_artifact`) or the engine cannot run it.
+    EyelineError : the file is not a whole artifact (see `open_artifact`), its signature is missing or wrong (see
+        `check_signature`), or the engine cannot run it.
     GateError : the artifact answers differently here than where it was made.
     """
     artifact = open_artifact(path)
+    if key is not None:
+        check_signature(artifact.path, artifact.data, key)
+    choice = EngineChoice(engine, threads)
+    if engine == "auto":
+        choice = remembered_choice(artifact.sha256) or EngineChoice("onnxruntime")
+        choice = EngineChoice(choice.engine, choice.threads if threads is None else threads)
     try:
-        inspector = Inspector(artifact, threads=threads)
-        if verify:
-            difference, changed = inspector.replay(artifact.contract.golden[:1])
-            if changed or not difference <= TOLERANCE:
-                raise GateError(
-                    f"a golden image gives other probabilities here, by {difference:.2g} "
-                    f"where {TOLERANCE:g} is allowed",
-                    code="golden",
-                    hint="see eyeline verify",
-                )
+        try:
+            return _opened(artifact, choice, verify)
+        except EyelineError:
+            if engine != "auto" or choice.engine == "onnxruntime":
+                raise  # a remembered engine may be gone or have changed; nobody asked for it by name
+            return _opened(artifact, EngineChoice("onnxruntime", threads), verify)
     except EyelineError as error:
         raise type(error)(error.message, code=error.code, path=artifact.path, hint=error.hint) from error
+
+
+def _opened(artifact: Artifact, choice: EngineChoice, verify: bool) -> Inspector:
+    inspector = Inspector(artifact, engine=open_engine(artifact.data, choice))
+    if verify:
+        golden, allowed = artifact.contract.golden, artifact.contract.tolerance
+        replayed = golden[:1] if choice.engine == "onnxruntime" else golden
+        difference, changed = inspector.replay(replayed)
+        if changed or not difference <= allowed:
+            raise GateError(
+                f"a golden image gives other probabilities here, by {difference:.2g} where {allowed:g} is allowed",
+                code="golden",
+                hint="see eyeline verify",
+            )
     return inspector
 
 
 class Inspector:
     """Judges pictures by an artifact. Several threads may use one inspector at the same time."""
 
-    def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, *, threads: int | None = None, engine: Engine | None = None
+    ) -> None:
         self.artifact = artifact
-        self.engine = Engine(artifact.data, threads=threads)
+        self.engine = engine or Engine(artifact.data, threads=threads)
 
     @property
     def contract(self) -> Contract:
@@ -170,9 +200,12 @@ class Inspector:
                 return open_tiles(source, self.contract.decode, tiling)
             return prepare_image(source, self.contract.decode)
         except EyelineError as error:
-            return Verdict(path=_name(source), error=one_line(f"{error.code}: {error.message}"))
+            return self._failed(_name(source), f"{error.code}: {error.message}")
         except Exception as error:  # one odd file must never stop a line
-            return Verdict(path=_name(source), error=one_line(f"unreadable: {type(error).__name__}: {error}"))
+            return self._failed(_name(source), f"unreadable: {type(error).__name__}: {error}")
+
+    def _failed(self, path: str | None, reason: str) -> Verdict:
+        return Verdict(path=path, error=one_line(reason), model_sha256=self.sha256)
 
     def _judge(self, images: list[tuple[str | None, NDArray[np.uint8]]]) -> list[Verdict]:
         if not images:
@@ -182,7 +215,7 @@ class Inspector:
         except EyelineError as error:
             if len(images) > 1:  # find out which of them it is
                 return [self._judge([image])[0] for image in images]
-            return [Verdict(path=images[0][0], error=one_line(f"{error.code}: {error.message}"))]
+            return [self._failed(images[0][0], f"{error.code}: {error.message}")]
         scores, unknown = (
             defect_scores(outputs.probabilities, self.contract.good_index),
             self._unknown(outputs),
@@ -202,6 +235,7 @@ class Inspector:
                     evidence=None if outputs.evidence is None else outputs.evidence[i],
                     novelty=None if outputs.novelty is None else float(outputs.novelty[i]),
                     unknown=None if unknown is None else bool(unknown[i]),
+                    model_sha256=self.sha256,
                 )
             )
         return verdicts

@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,8 @@ def write_verdicts(
     format: str | None = None,
     tiled: bool = False,
     unknown: bool = False,
+    sha256: bool = False,
+    before: str | Path | None = None,
 ) -> int:
     """Write a row a verdict and return how many were written.
 
@@ -43,17 +46,22 @@ def write_verdicts(
     tiled : the verdicts come from tiles: a column ``tile`` names the box that decided (``left top right bottom`` in
         CSV) and ``tiles`` how many there were. JSON Lines go by the verdict.
     unknown : the artifact tells unknown objects: columns ``unknown`` and ``novelty``.
+    sha256 : a column ``model_sha256``, the artifact that judged. JSON Lines go by the verdict.
+    before : a table that was written likewise; its rows come first. The result is then, byte for byte, what writing all
+        rows at once gives.
 
     Raises
     ------
-    EyelineError : ``bad_option`` for the format, ``write_failed``.
+    EyelineError : ``bad_option`` for the format, ``write_failed``, ``other_rows`` when `before` has other columns.
     """
     write = FORMATS[format_of(target, format)]
     extra = [*(("unknown", "novelty") if unknown else ()), *(("tile", "tiles") if tiled else ())]
+    extra += ["model_sha256"] if sha256 else []
+    first = None if before is None else Path(before)
     if isinstance(target, str | Path):
         with atomic_file(target) as file:
-            return write(verdicts, file, classes, extra)
-    return write(verdicts, target, classes, extra)
+            return write(verdicts, file, classes, extra, first)
+    return write(verdicts, target, classes, extra, first)
 
 
 def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
@@ -68,8 +76,19 @@ def format_of(target: str | Path | BinaryIO, format: str | None = None) -> str:
     return format
 
 
+def as_written(path: str, format: str) -> str:
+    """A path as it stands in a table of this format."""
+    if format == "jsonl":
+        return path
+    return _text(str(_cell(path)) if format == "csv" else path)
+
+
 def _write_csv(
-    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+    verdicts: Iterable[Verdict],
+    file: BinaryIO,
+    classes: Sequence[str],
+    extra: Sequence[str],
+    before: Path | None,
 ) -> int:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")  # RFC 4180
@@ -81,8 +100,16 @@ def _write_csv(
         buffer.seek(0)
         buffer.truncate()
 
-    put(["path", "label", "decision", "score", *(f"p_{name}" for name in classes), *extra, "error"])
+    header = ["path", "label", "decision", "score", *(f"p_{name}" for name in classes), *extra, "error"]
     count = 0
+    if before is None:
+        put(header)
+    else:
+        with open(before, encoding="utf-8", newline="") as table:
+            rows = csv.reader(table)
+            _check_columns(next(rows, []), [_text(str(_cell(name))) for name in header], before)
+            count = sum(1 for _ in rows)
+        _copy(before, file)
     for verdict in verdicts:
         chances = [verdict.probabilities.get(name) for name in classes]
         more = verdict.to_dict() | {"tile": " ".join(map(str, verdict.tile or ()))}
@@ -93,9 +120,17 @@ def _write_csv(
 
 
 def _write_jsonl(
-    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+    verdicts: Iterable[Verdict],
+    file: BinaryIO,
+    classes: Sequence[str],
+    extra: Sequence[str],
+    before: Path | None,
 ) -> int:
     count = 0
+    if before is not None:
+        with open(before, "rb") as lines:
+            count = sum(1 for _ in lines)
+        _copy(before, file)
     for verdict in verdicts:
         file.write(json.dumps(verdict.to_dict(), allow_nan=False).encode() + b"\n")
         file.flush()
@@ -104,7 +139,11 @@ def _write_jsonl(
 
 
 def _write_parquet(
-    verdicts: Iterable[Verdict], file: BinaryIO, classes: Sequence[str], extra: Sequence[str]
+    verdicts: Iterable[Verdict],
+    file: BinaryIO,
+    classes: Sequence[str],
+    extra: Sequence[str],
+    before: Path | None,
 ) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -118,15 +157,40 @@ def _write_parquet(
         "novelty": pa.float64(),
         "tile": pa.list_(pa.int32()),
         "tiles": pa.int32(),
+        "model_sha256": text,
     }
     columns += [(name, kinds[name]) for name in extra]
     schema = pa.schema(columns)
     count = 0
+    new = (_parquet_row(verdict) for verdict in verdicts)
     with pq.ParquetWriter(file, schema) as writer:
-        for chunk in _chunks(iter(verdicts)):
-            writer.write_table(pa.Table.from_pylist([_parquet_row(verdict) for verdict in chunk], schema))
-            count += len(chunk)
+        for rows in _chunks(chain(() if before is None else _parquet_rows(before, schema), new)):
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            count += len(rows)
     return count
+
+
+def _parquet_rows(path: Path, schema: Any) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        _check_columns(table.schema_arrow.names, schema.names, path)
+        for batch in table.iter_batches(_ROWS):
+            yield from batch.to_pylist()
+
+
+def _copy(path: Path, file: BinaryIO) -> None:
+    with open(path, "rb") as source:
+        shutil.copyfileobj(source, file)
+
+
+def _check_columns(found: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    if list(found) != list(wanted):
+        raise EyelineError(
+            f"has the columns {', '.join(found)}; these verdicts have {', '.join(wanted)}",
+            code="other_rows",
+            path=path,
+        )
 
 
 def _parquet_row(verdict: Verdict) -> dict[str, Any]:
@@ -135,8 +199,8 @@ def _parquet_row(verdict: Verdict) -> dict[str, Any]:
     return row
 
 
-def _chunks(verdicts: Iterator[Verdict]) -> Iterator[list[Verdict]]:
-    while chunk := list(islice(verdicts, _ROWS)):
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while chunk := list(islice(rows, _ROWS)):
         yield chunk
 
 
@@ -153,7 +217,8 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-FORMATS: dict[str, Callable[[Iterable[Verdict], BinaryIO, Sequence[str], Sequence[str]], int]] = {
+_Write = Callable[[Iterable[Verdict], BinaryIO, Sequence[str], Sequence[str], Path | None], int]
+FORMATS: dict[str, _Write] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

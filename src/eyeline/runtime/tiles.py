@@ -28,7 +28,7 @@ def merge_tiles(tiles: Iterable[tuple[Box, Verdict]], *, path: str | None = None
     for box, verdict in tiles:
         count += 1
         if verdict.error is not None:
-            return Verdict(path=path, error=verdict.error)
+            return Verdict(path=path, error=verdict.error, model_sha256=verdict.model_sha256)
         if worst is None or _badness(verdict) > _badness(worst):
             worst = replace(verdict, path=path, tile=box)
     if worst is None:

@@ -42,13 +42,16 @@ class Verdict:
     """Left, top, right, bottom of the tile that decided, in pixels of the upright picture; None without tiling."""
     tiles: int | None = None
     """How many tiles were judged; None without tiling."""
+    model_sha256: str | None = None
+    """SHA-256 of the artifact that judged."""
     error: str | None = None
     """``code: message`` when the image could not be judged; everything else is then empty."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; without the arrays.
 
-        ``unknown`` and ``novelty`` are there when the artifact tells them, ``tile`` and ``tiles`` with tiling alone.
+        ``unknown`` and ``novelty`` are there when the artifact tells them, ``tile`` and ``tiles`` with tiling alone,
+        ``model_sha256`` when an inspector judged.
         """
         values: dict[str, Any] = {
             "path": self.path,
@@ -62,4 +65,6 @@ class Verdict:
             values |= {"unknown": self.unknown, "novelty": self.novelty}
         if self.tile is not None:
             values |= {"tile": list(self.tile), "tiles": self.tiles}
+        if self.model_sha256 is not None:
+            values["model_sha256"] = self.model_sha256
         return values

@@ -11,9 +11,11 @@ import numpy as np
 
 from eyeline.errors import EyelineError
 from eyeline.runtime.artifact import Artifact, open_artifact
-from eyeline.runtime.contract import Threshold
-from eyeline.runtime.inspector import TOLERANCE, Inspector
+from eyeline.runtime.contract import Contract, Threshold
+from eyeline.runtime.engines import EngineChoice, open_engine
+from eyeline.runtime.inspector import Inspector
 from eyeline.runtime.probe import probe_agrees
+from eyeline.runtime.signature import check_signature
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,26 @@ class Check:
         return asdict(self)
 
 
-def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> list[Check]:
+def verify_artifact(
+    path: str | Path | bytes,
+    *,
+    threads: int | None = None,
+    engine: str = "onnxruntime",
+    key: str | Path | None = None,
+) -> list[Check]:
     """Check an artifact in every way that needs nothing but the file. It is right when all checks are ok.
 
-    The checks are `file` (whole, as sealed), `graph`, `contract`, `proof`, `engine`, `decoder`, `golden`,
-    `evidence` and `batch`. What a failed check makes impossible is left out.
+    The checks are `file` (whole, as sealed), `signature` (with a key), `graph`, `contract`, `proof`, `engine`,
+    `decoder`, `golden`, `evidence` and `batch`. What a failed check makes impossible is left out.
+
+    Parameters
+    ----------
+    threads, engine : what runs it.
+    key : a public key that must have signed it.
 
     Raises
     ------
-    EyelineError : the file cannot be read at all (``missing``, ``unreadable``).
+    EyelineError : the file cannot be read at all (``missing``, ``unreadable``), nor the key (``missing``, ``bad_key``).
     """
     try:
         artifact = open_artifact(path)
@@ -46,8 +59,10 @@ def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> 
             raise
         return [Check(_stage(error.code), False, f"{error.code}: {error.message}")]
     checks = list(_stored(artifact))
+    if key is not None:
+        checks.insert(1, _signature(artifact, key))
     try:
-        inspector = Inspector(artifact, threads=threads)
+        inspector = Inspector(artifact, engine=open_engine(artifact.data, EngineChoice(engine, threads)))
     except EyelineError as error:
         return [*checks, Check("engine", False, f"{error.code}: {error.message}")]
     checks.append(Check("engine", True, f"{inspector.engine.name}, {inspector.engine.threads} threads"))
@@ -57,6 +72,17 @@ def verify_artifact(path: str | Path | bytes, *, threads: int | None = None) -> 
         except Exception as error:  # a check that cannot be made is a check that failed
             checks.append(Check(name, False, str(error)))
     return checks
+
+
+def _signature(artifact: Artifact, key: str | Path) -> Check:
+    try:
+        return Check(
+            "signature", True, f"signed by the key {check_signature(artifact.path, artifact.data, key)}"
+        )
+    except EyelineError as error:
+        if error.code in ("no_signature", "wrong_key", "tampered", "bad_signature"):
+            return Check("signature", False, f"{error.code}: {error.message}")
+        raise
 
 
 def _stage(code: str) -> str:
@@ -82,13 +108,26 @@ def _stored(artifact: Artifact) -> Iterator[Check]:
         f"threshold {contract.threshold.value:.6g}{_band(contract.threshold)}"
         + ("" if contract.novelty is None else f", unknown above {contract.novelty.threshold:.6g}"),
     )
-    proof = contract.proof
-    yield Check(
-        "proof",
-        proof.changed_decisions == 0 and proof.max_difference <= TOLERANCE,
+    yield Check("proof", *_proof(contract))
+
+
+def _proof(contract: Contract) -> tuple[bool, str]:
+    """fp32: not one decision may have changed. int8: the figures may have lost only so much."""
+    proof, made = contract.proof, contract.quantization
+    said = (
         f"{proof.changed_decisions} of {proof.images} decisions changed, probabilities within "
-        f"{proof.max_difference:.2g}, by {proof.engine}",
+        f"{proof.max_difference:.2g}, by {proof.engine}"
     )
+    if made is None:
+        return proof.changed_decisions == 0 and proof.max_difference <= contract.tolerance, said
+    return made.kept_its_word, (
+        f"int8: {said}; AUROC {_figure(made.fp32.auroc)} became {_figure(made.int8.auroc)}, "
+        f"{made.speedup:.2f} times as fast as fp32 on {made.processor}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _band(threshold: Threshold) -> str:
@@ -106,7 +145,7 @@ def _golden(inspector: Inspector) -> tuple[bool, str]:
     golden = inspector.contract.golden
     difference, changed = inspector.replay(golden)
     return (
-        changed == 0 and difference <= TOLERANCE,
+        changed == 0 and difference <= inspector.contract.tolerance,
         f"{changed} of {len(golden)} golden images change their decision, all within {difference:.2g}",
     )
 
@@ -128,7 +167,10 @@ def _batch(inspector: Inspector) -> tuple[bool, str]:
     together = inspector.run(pixels).probabilities
     alone = np.concatenate([inspector.run(image[None]).probabilities for image in pixels])
     difference = float(np.abs(together - alone).max())
-    return difference <= TOLERANCE, f"alone or together, probabilities agree within {difference:.2g}"
+    return (
+        difference <= inspector.contract.tolerance,
+        f"alone or together, probabilities agree within {difference:.2g}",
+    )
 
 
 def _golden_pixels(inspector: Inspector) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -19,7 +19,6 @@ from eyeline.images import DecodeOptions
 from eyeline.networks import Views
 from eyeline.progress import Progress, silent
 from eyeline.runtime import (
-    TOLERANCE,
     Artifact,
     Calibration,
     Contract,
@@ -148,8 +147,22 @@ def export_artifact(
         golden=make_golden(reference, positions, **cuts),
         proof=proof,
     )
+    return finish_artifact(path, graph, contract)
+
+
+def finish_artifact(path: str | Path, graph: bytes, contract: Contract) -> Artifact:
+    """Seal a graph that was proven and put it in its place.
+
+    Raises
+    ------
+    GateError : the finished bytes do not open or do not answer their own golden images; nothing is written then.
+    """
     sealed = seal(graph, contract)
-    _check_sealed(sealed)
+    difference, changed = Inspector(open_artifact(sealed)).replay(contract.golden)
+    if changed or not difference <= contract.tolerance:
+        raise GateError(
+            f"the finished artifact changes {changed} golden images, by up to {difference:.3g}", code="golden"
+        )
     write_atomically(path, sealed)
     return open_artifact(path)
 
@@ -181,13 +194,3 @@ def _placed(evidence: Evidence, net: nn.Module, decode: DecodeOptions) -> Eviden
         y, x = ((side - 1 - (cells - 1) * step) / 2 for side, cells, step in sides)
         offset = (y, x)
     return evidence.model_copy(update={"stride": stride, "offset": offset})
-
-
-def _check_sealed(sealed: bytes) -> None:
-    """The finished bytes must open and answer their own golden images, or they are not written."""
-    artifact = open_artifact(sealed)
-    difference, changed = Inspector(artifact).replay(artifact.contract.golden)
-    if changed or not difference <= TOLERANCE:
-        raise GateError(
-            f"the finished artifact changes {changed} golden images, by up to {difference:.3g}", code="golden"
-        )

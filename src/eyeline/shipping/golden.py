@@ -65,11 +65,12 @@ def choose_golden(
     high: float | None = None,
     novelty: float | None = None,
     count: int = 8,
+    margin: float = _MARGIN,
 ) -> list[int]:
     """Positions of images that notice most: of each class in turn the nearest to a threshold, the farthest.
 
     The nearest betray small drifts, the farthest gross ones. Images too near to decide the same on every
-    machine are left out while there are others.
+    machine, by less than `margin`, are left out while there are others.
     """
     if not FEWEST <= count <= MOST:
         raise EyelineError(f"golden is {count}; allowed: {FEWEST} to {MOST}", code="bad_option")
@@ -77,9 +78,9 @@ def choose_golden(
     distance = np.abs(scores - threshold)
     if high is not None:
         distance = np.minimum(distance, np.abs(scores - high))
-    far = distance >= _MARGIN
+    far = distance >= margin
     if novelty is not None and reference.novelty is not None:
-        far &= np.abs(reference.novelty - novelty) >= 10 * _MARGIN * novelty
+        far &= np.abs(reference.novelty - novelty) >= 10 * min(margin, 0.01) * novelty
     safe = np.flatnonzero(far)
     if len(safe) < min(FEWEST, len(distance)):
         safe = np.arange(len(distance))

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError, GateError
 from eyeline.progress import Progress, silent
-from eyeline.runtime import TOLERANCE, Engine, Proof, read_graph
+from eyeline.runtime import TOLERANCE, EngineChoice, Proof, open_engine, read_graph
+from eyeline.shipping.answers import answer_all
 from eyeline.verdicts import decide, decisions, defect_scores
-
-_BATCH = 4
 
 
 def prove(
@@ -27,9 +26,10 @@ def prove(
     unknown: NDArray[np.bool_] | None = None,
     rows: NDArray[np.integer] | None = None,
     threads: int | None = None,
+    engine: str = "onnxruntime",
     progress: Progress | None = None,
 ) -> Proof:
-    """Run every image through onnxruntime and compare with what the trained network said.
+    """Run every image through an engine and compare with what the trained network said.
 
     Parameters
     ----------
@@ -39,6 +39,7 @@ def prove(
     threshold, high : where images stop passing, and where they fail when there is a review band between.
     novelty, unknown : above which output ``novelty`` an image is unknown, and ``(N,)`` which ones should be.
     rows : ``(N,)`` which of `pixels` they belong to; None when it is all of them.
+    threads, engine : as for `eyeline.load`.
 
     Raises
     ------
@@ -55,27 +56,20 @@ def prove(
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if read_graph(data).classes != expected.shape[1]:
         raise EyelineError("the graph and the probabilities differ in their classes", code="label_count")
-    engine, report = Engine(data, threads=threads), progress or silent
-    found, strange = np.empty_like(expected), None if novelty is None else np.zeros(len(rows), dtype=bool)
-    for start in range(0, len(rows), _BATCH):
-        part = rows[start : start + _BATCH]
-        outputs = engine.run(np.asarray(pixels[part]))
-        found[start : start + len(part)] = outputs.probabilities
-        if strange is not None and novelty is not None and outputs.novelty is not None:
-            strange[start : start + len(part)] = outputs.novelty > novelty
-        report("proving", start + len(part), len(rows), engine.name)
-    here, there = (
-        _answers(p, threshold, high, good_index, u) for p, u in ((found, strange), (expected, unknown))
-    )
+    runner = open_engine(data, EngineChoice(engine, threads))
+    found = answer_all(runner, pixels, rows, progress=progress or silent)
+    p = found.probabilities.astype(np.float64)
+    here = _answers(p, threshold, high, good_index, found.unknown(novelty))
+    there = _answers(expected, threshold, high, good_index, unknown)
     changed = sum(a != b for a, b in zip(here, there, strict=True))
-    difference = float(np.abs(found - expected).max())
+    difference = float(np.abs(p - expected).max())
     if changed or not difference <= TOLERANCE:
         raise GateError(
             f"the exported network changes {changed} of {len(rows)} decisions and its probabilities by up to "
             f"{difference:.3g}; allowed: 0 and {TOLERANCE:g}",
             code="parity",
         )
-    return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=engine.name)
+    return Proof(images=len(rows), changed_decisions=changed, max_difference=difference, engine=runner.name)
 
 
 def _answers(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from eyeline.errors import EyelineError, Interrupted
 from eyeline.files import append_line, write_atomically
+from eyeline.interruption import catch_interruption
 from eyeline.networks import Network
 from eyeline.progress import Progress, silent
 from eyeline.training.augment import augment
@@ -32,7 +33,6 @@ from eyeline.training.divergence import refuse_divergence
 from eyeline.training.erasing import erase
 from eyeline.training.examples import Examples
 from eyeline.training.inference import predict_logits
-from eyeline.training.interruption import catch_interruption
 from eyeline.training.memory import give_freed_memory_back, keep_freed_memory, memory_parts
 from eyeline.training.mixing import mix
 from eyeline.training.objective import Answers, Labels, objective

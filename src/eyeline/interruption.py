@@ -1,4 +1,4 @@
-"""Ctrl-C and termination signals as a request that is honoured between two steps."""
+"""Ctrl-C and termination signals as a request that is honoured between two steps of long work."""
 
 from __future__ import annotations
 
