@@ -149,6 +149,7 @@ def cross_fit(
         if many is None:
             return {"logits": one}
         gain = _compare(many, one, targets, figure, groups)
+        gain = gain.model_copy(update={"a": f"{count} views", "b": "one view"})
         pays = gain.difference > 0
         return {"logits": many if pays else one, "views": count if pays else 1, "views_gain": gain}
 
