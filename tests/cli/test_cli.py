@@ -89,7 +89,7 @@ def test_help_names_every_verb_and_every_verb_has_an_example(capsysbinary):
         (["train", "nowhere/at/all"], "nowhere/at/all"),
         (["train", "digits", "--network", "resnett18"], "resnet18"),
         (["train", "digits", "--budget", "fast"], "90s, 5m or 1h"),
-        (["train", "digits", "--budget", "5m", "--epochs", "2"], "not both"),
+        (["train", "digits", "--budget", "5m", "--epochs", "2"], "only one of them"),
         (["train", "digits", "--resume", "x"], "give no SOURCE"),
         (["train", "--resume", "nothing-here"], "not a run folder"),
         (["train", "digits", "--epochs", "many"], "--epochs"),

@@ -171,7 +171,9 @@ def test_columns_tell_the_unknown(
     assert [row["unknown"] for row in rows] == [str(verdict.unknown) for verdict in verdicts]
     assert float(rows[3]["novelty"]) == pytest.approx(verdicts[3].novelty)
     for ending in ("jsonl", "parquet"):
-        write_verdicts(verdicts, tmp_path / f"v.{ending}", classes=("good", "crack"), unknown=True)
+        write_verdicts(
+            verdicts, tmp_path / f"v.{ending}", classes=("good", "crack"), unknown=True, sha256=True
+        )
     assert pq.read_table(tmp_path / "v.parquet").to_pylist() == [verdict.to_dict() for verdict in verdicts]
     assert json.loads((tmp_path / "v.jsonl").read_text().splitlines()[3])["unknown"] is True
 
