@@ -104,7 +104,7 @@ def judge_images(
         space, distances, held_distances = _measure_distances(
             net, table, cache, splits, normalize, left_out, progress
         )
-        told = unknown_rule(held_distances, wishes.unknown)
+        told = unknown_rule(held_distances, wishes.unknown, groups=held_groups)
         unknown = None if told.threshold is None else np.asarray(distances > told.threshold)
     progress("evaluating", 0, 1, "")
     evaluation = evaluate(
