@@ -60,7 +60,9 @@ class Plant:
     shift: float = 2.0
     independent: bool = False  # one image a part
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    def draw(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
         """Latent scores, which are defects, and parts, each `(N,)`; both kinds occur."""
         while True:
             if self.independent:
@@ -82,9 +84,7 @@ class Plant:
 
     def escape(self, cut: float) -> float:
         """True share of the defects below a latent cut."""
-        return float(
-            (1 - self.hard) * norm.cdf(cut - GAP) + self.hard * norm.cdf(cut - GAP + self.shift)
-        )
+        return float((1 - self.hard) * norm.cdf(cut - GAP) + self.hard * norm.cdf(cut - GAP + self.shift))
 
     def overkill(self, cut: float) -> float:
         return float(norm.sf(cut))
@@ -93,9 +93,7 @@ class Plant:
     def auroc(self) -> float:
         """Of a defect and a good part picked from different parts."""
         root = np.sqrt(2)
-        return float(
-            (1 - self.hard) * norm.cdf(GAP / root) + self.hard * norm.cdf((GAP - self.shift) / root)
-        )
+        return float((1 - self.hard) * norm.cdf(GAP / root) + self.hard * norm.cdf((GAP - self.shift) / root))
 
     def cut_of(self, escape: float) -> float:
         """The latent cut with this true escape rate."""
@@ -141,7 +139,9 @@ def one_plant(plant: Plant, seed: int, *, by_part: bool) -> dict[str, float]:
     found["review"] = not choice.review.granted or plant.overkill(to_latent(fails)) <= RATE
 
     marginal = guaranteed_threshold(scores, defect, f"escape<={RATE}", groups=groups)
-    found["claim on average"] = 0.0 if marginal.threshold is None else plant.escape(to_latent(marginal.threshold))
+    found["claim on average"] = (
+        0.0 if marginal.threshold is None else plant.escape(to_latent(marginal.threshold))
+    )
     rule = unknown_rule(latent - GAP * defect, ALARMS, groups=groups)
     found["unknown"] = 0.0 if rule.threshold is None else float(norm.sf(rule.threshold))
 
@@ -194,7 +194,9 @@ def draw_picture(results: dict[str, Any]) -> str:
     shown = {"claim": "claim: escape", "review": "review: overkill", "escape": "interval of the escape rate"}
     shown["auroc"] = "interval of the AUROC"
     rows = [(title, name, row) for name, title in shown.items() for row in results["cases"]]
-    plot = Plot(x=(0.4, 1.0), y=(0, len(rows) + len(shown)), width=760, height=18 * (len(rows) + len(shown)) + 64)
+    plot = Plot(
+        x=(0.4, 1.0), y=(0, len(rows) + len(shown)), width=760, height=18 * (len(rows) + len(shown)) + 64
+    )
     plot.left, plot.right = 330, 16
     plot.axes(
         "Share of plants in which it holds, %",
@@ -216,7 +218,9 @@ def draw_picture(results: dict[str, Any]) -> str:
             if way in row:
                 share = row[way][name]["holds"]
                 words = way.replace("_", " ")
-                plot.dot(max(share, 0.4), y, way, title=f"{title}, {row['case']}, {words}: {100 * share:.1f} %")
+                plot.dot(
+                    max(share, 0.4), y, way, title=f"{title}, {row['case']}, {words}: {100 * share:.1f} %"
+                )
     plot.text(plot.left + 4, 11, "● by part   ○ by image (naive)   │ promised", "")
     style = (
         "text{font:12px system-ui,sans-serif;fill:#444}.strong{font-weight:600}.end{text-anchor:end}"
@@ -249,7 +253,10 @@ def main() -> None:
             row: dict[str, Any] = {"case": plant.name}
             for way in ("by_image",) if plant.independent else ("by_part", "by_image"):
                 row[way] = simulate(plant, options.plants, by_part=way == "by_part")
-                print(f"{plant.name}, {way.replace('_', ' ')} ({time.perf_counter() - started:.0f} s)", flush=True)
+                print(
+                    f"{plant.name}, {way.replace('_', ' ')} ({time.perf_counter() - started:.0f} s)",
+                    flush=True,
+                )
                 for name in SURE:
                     print(f"    {name:26} {row[way][name]['holds']:.3f}")
                 for name in AVERAGE:

@@ -120,7 +120,11 @@ def unknown_rule(distances: ArrayLike, alpha: float, *, groups: ArrayLike | None
     # The most distances that may lie at or beyond the threshold, and one for the new image itself.
     allowed = math.floor((alpha * (worth + 1) - 1) * len(d) / max(worth, TINY) + 1e-9) + 1
     if alpha * (worth + 1) < 1 - 1e-9:
-        needed = math.ceil((1 / alpha - 1) * len(d) / max(worth, TINY) - 1e-9) if len(d) else math.ceil(1 / alpha - 1)
+        needed = (
+            math.ceil((1 / alpha - 1) * len(d) / max(worth, TINY) - 1e-9)
+            if len(d)
+            else math.ceil(1 / alpha - 1)
+        )
         return UnknownRule(
             alpha=alpha,
             granted=False,
@@ -140,8 +144,8 @@ def unknown_rule(distances: ArrayLike, alpha: float, *, groups: ArrayLike | None
         images=len(d),
         needed=None,
         text=f"An image is unknown when it lies farther than {threshold:.4g} from all that the network learned from: "
-        f"on average at most {100 * alpha:g} % of images like the {len(d)} calibration images{_worth_text(worth, len(d))} "
-        "are (conformal).",
+        f"on average at most {100 * alpha:g} % of images like the {len(d)} calibration images"
+        f"{_worth_text(worth, len(d))} are (conformal).",
     )
 
 
