@@ -1,6 +1,6 @@
 """How often does each guarantee hold? Simulated plants whose true rates are known, with parts and without.
 
-    python benchmarks/coverage.py [--plants 2000] [--cases "independent" ...] [--output benchmarks/results/coverage.json]
+    python benchmarks/coverage.py [--plants 2000] [--cases "independent" ...] [--output FILE] [--picture FILE]
 
 A plant makes parts; the images of one part err together. Latent scores are normal: a share `correlation` of their
 variance belongs to the part, so the true escape rate, overkill rate and AUROC are known exactly. Each plant draws
