@@ -135,10 +135,11 @@ def average() -> str:
         "|---|---|---|---|---|",
     ]
     for row in results("coverage")["cases"]:
+        ways = [row.get("by_part", row["by_image"]), row["by_image"] if "by_part" in row else None]
         cells = [
-            f"{100 * row[way][name]['mean']:.1f} %" if way in row else "–"
+            "–" if way is None else f"{100 * way[name]['mean']:.1f} %"
             for name in ("claim on average", "unknown")
-            for way in ("by_part", "by_image")
+            for way in ways
         ]
         rows.append(f"| {row['case']} | {' | '.join(cells)} |")
     return "\n".join(rows)

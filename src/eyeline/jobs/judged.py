@@ -178,13 +178,24 @@ def _measure_distances(
 
 
 def _calibration(temperature: Temperature, beta: BetaCalibration | None) -> Calibration:
-    figures = temperature.to_dict() if beta is None else beta.to_dict()
+    if beta is not None:
+        return Calibration(
+            beta=(beta.a, beta.b, beta.c),
+            reason=beta.reason,
+            images=beta.images,
+            nll_before=beta.log_loss_before,
+            nll_after=beta.log_loss_after,
+            ece_before=beta.ece_before,
+            ece_after=beta.ece_after,
+        )
     return Calibration(
-        temperature=temperature.value if beta is None else 1.0,
-        beta=None if beta is None else (beta.a, beta.b, beta.c),
-        nll_before=figures["nll_before" if beta is None else "log_loss_before"],
-        nll_after=figures["nll_after" if beta is None else "log_loss_after"],
-        **{name: figures[name] for name in ("reason", "images", "ece_before", "ece_after")},
+        temperature=temperature.value,
+        reason=temperature.reason,
+        images=temperature.images,
+        nll_before=temperature.nll_before,
+        nll_after=temperature.nll_after,
+        ece_before=temperature.ece_before,
+        ece_after=temperature.ece_after,
     )
 
 
