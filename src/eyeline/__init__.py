@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from eyeline.convolution import conv2d
     from eyeline.errors import EyelineError, GateError, ImageError, Interrupted
     from eyeline.images import ImageTable, read_images
-    from eyeline.jobs import check_images, evaluate_model, explain_images, train
+    from eyeline.jobs import (
+        appraise_model,
+        check_images,
+        detection_by_size,
+        evaluate_model,
+        explain_images,
+        learning_curve,
+        monitor_shift,
+        train,
+    )
     from eyeline.networks import create_network, network_names
     from eyeline.runtime import Inspector, Verdict, load, verify_artifact
     from eyeline.verdicts import Evaluation
@@ -25,7 +34,16 @@ _ROOMS = {
     "convolution": ("conv2d",),
     "errors": ("EyelineError", "GateError", "ImageError", "Interrupted"),
     "images": ("ImageTable", "read_images"),
-    "jobs": ("check_images", "evaluate_model", "explain_images", "train"),
+    "jobs": (
+        "appraise_model",
+        "check_images",
+        "detection_by_size",
+        "evaluate_model",
+        "explain_images",
+        "learning_curve",
+        "monitor_shift",
+        "train",
+    ),
     "networks": ("create_network", "network_names"),
     "runtime": ("Inspector", "Verdict", "load", "verify_artifact"),
     "verdicts": ("Evaluation",),
@@ -40,13 +58,17 @@ __all__ = [
     "Inspector",
     "Interrupted",
     "Verdict",
+    "appraise_model",
     "check_images",
     "conv2d",
     "create_network",
     "describe",
+    "detection_by_size",
     "evaluate_model",
     "explain_images",
+    "learning_curve",
     "load",
+    "monitor_shift",
     "network_names",
     "read_images",
     "train",

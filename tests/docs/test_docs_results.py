@@ -106,6 +106,66 @@ def claims() -> str:
     return "\n".join(rows)
 
 
+def coverage() -> str:
+    names = {
+        "claim": "claim",
+        "review": "review",
+        "not wrongly supported": "not wrongly supported",
+        "not wrongly contradicted": "not wrongly contradicted",
+        "escape": "interval: escape",
+        "overkill": "interval: overkill",
+        "auroc": "interval: AUROC",
+    }
+    rows = [f"| plants | {' | '.join(names.values())} |", "|---" * (len(names) + 1) + "|"]
+    for row in results("coverage")["cases"]:
+        naive = row["by_image"]
+        cells = [
+            f"{100 * row['by_part'][name]['holds']:.1f} ({100 * naive[name]['holds']:.1f})"
+            if "by_part" in row
+            else f"{100 * naive[name]['holds']:.1f}"
+            for name in names
+        ]
+        rows.append(f"| {row['case']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def average() -> str:
+    rows = [
+        "| plants | escape, promised 10 % | by image | false alarms of unknown objects, promised 5 % | by image |",
+        "|---|---|---|---|---|",
+    ]
+    for row in results("coverage")["cases"]:
+        ways = [row.get("by_part", row["by_image"]), row["by_image"] if "by_part" in row else None]
+        cells = [
+            "–" if way is None else f"{100 * way[name]['mean']:.1f} %"
+            for name in ("claim on average", "unknown")
+            for way in ways
+        ]
+        rows.append(f"| {row['case']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def honesty() -> str:
+    found = results("honesty")
+    rows = [
+        "| claim | by module: granted | kept | not contradicted | escape, overkill "
+        "| by image: granted | kept | escape, overkill |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["demands"]:
+        ours, naive = row["by_module"], row["by_image"]
+
+        def share(value: float) -> str:
+            return f"{100 * value:.1f} %"
+
+        rows.append(
+            f"| `{row['demand']}` | {ours['granted']} of {found['splits']} | {share(ours['kept'])} | "
+            f"{share(ours['not_contradicted'])} | {share(ours['escape'])}, {share(ours['overkill'])} | "
+            f"{naive['granted']} | {share(naive['kept'])} | {share(naive['escape'])}, {share(naive['overkill'])} |"
+        )
+    return "\n".join(rows)
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/networks.md", "speed"): speed,
     ("docs/images.md", "loaders"): loaders,
@@ -113,6 +173,9 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/check.md", "duplicates"): duplicates,
     ("docs/check.md", "labels"): labels,
     ("docs/claims.md", "claims"): claims,
+    ("docs/verdicts.md", "coverage"): coverage,
+    ("docs/verdicts.md", "average"): average,
+    ("docs/verdicts.md", "honesty"): honesty,
 }
 
 

@@ -18,6 +18,7 @@ from eyeline.errors import EyelineError
 from eyeline.images import ImageTable
 from eyeline.reports import EvidenceMaps, Protocol, ReportData, write_report
 from eyeline.reports.figures import inflation
+from eyeline.verdicts import reliability_curve
 
 from .conftest import make_report, tiny_table
 from .pages import Page
@@ -89,6 +90,27 @@ def test_figures_stand_with_what_is_behind_them(solar_page: Page, solar_report: 
     assert f"{e.images} images in {e.groups} groups" in text
     assert "the largest balanced accuracy on" in text
     assert "Calibrated with a temperature of 1.3." in text
+
+
+def test_the_reliability_diagram_has_a_band_by_group_and_the_ece_beside_it(
+    solar_page: Page, digits_page: Page, solar_report: ReportData
+) -> None:
+    scores, groups = 1 - solar_report.probabilities[:, 0], np.array(solar_report.table.groups)
+    curve = reliability_curve(
+        scores,
+        solar_report.table.is_defect[solar_report.rows],
+        groups=groups[solar_report.rows],
+    )
+    found = re.findall(
+        r'class="whisker" x1="[\d.]+" y1="([\d.]+)" x2="[\d.]+" y2="([\d.]+)"', solar_page.source
+    )
+    height = 330 - 14 - 44  # of the plot's area
+    drawn = [((330 - 44 - float(low)) / height, (330 - 44 - float(high)) / height) for low, high in found]
+    np.testing.assert_allclose(drawn, np.column_stack([curve.low, curve.high]), atol=5e-4)
+    assert "from draws of whole groups" in solar_page.text
+    assert "exact, by image" in digits_page.text
+    ece = solar_report.evaluation.ece
+    assert f"(ECE) {ece.value:.3f}, interval {ece.low:.3f}" in solar_page.text
 
 
 def test_data_section_counts_images_groups_and_examples(

@@ -59,6 +59,8 @@ def test_it_is_frozen(contract: Contract) -> None:
         ("good", "fine", "'fine' is not among the classes"),
         ("threshold.value", "high", "threshold.value"),
         ("calibration.temperature", 0, "calibration.temperature"),
+        ("calibration.beta", [1.0, 1.0, 0.0], "the temperature must be 1"),
+        ("calibration", {"beta": [-1.0, 1.0, 0.0]}, "calibration.beta"),
         ("mean", [0.5], "one value a channel"),
         ("std", [0.2, 0.2, 0.0], "positive"),
         ("evidence.bias", [1.0], "one bias a class"),

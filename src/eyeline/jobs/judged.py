@@ -17,19 +17,21 @@ from eyeline.progress import Progress
 from eyeline.runtime import Calibration, Novelty, Threshold
 from eyeline.training import Normalization, embed_pixels, predict_logits
 from eyeline.verdicts import (
+    BetaCalibration,
     Choice,
     Evaluation,
     FeatureSpace,
     Promises,
+    Temperature,
     UnknownRule,
     Wishes,
+    choose_calibration,
     choose_cuts,
     decide,
     decisions,
     defect_scores,
     evaluate,
     fit_space,
-    fit_temperature,
     judge_promises,
     unknown_rule,
 )
@@ -93,10 +95,11 @@ def judge_images(
     held = left_out.rows
     groups = None if table.groups is None else np.array(table.groups, dtype=object)
     held_groups = None if groups is None else groups[held]
-    temperature = fit_temperature(left_out.logits, table.targets[held], groups=held_groups)
-    probabilities = temperature.apply(logits)
+    temperature, beta = choose_calibration(left_out.logits, table.targets[held], groups=held_groups)
+    calibrate = temperature.apply if beta is None else beta.apply_logits
+    probabilities = calibrate(logits)
     scores = defect_scores(probabilities, 0)
-    held_scores = defect_scores(temperature.apply(left_out.logits), 0)
+    held_scores = defect_scores(calibrate(left_out.logits), 0)
     choice = choose_cuts(held_scores, table.is_defect[held], wishes, groups=held_groups)
     space, distances, told = None, None, None
     unknown: NDArray[np.bool_] | None = None
@@ -104,7 +107,7 @@ def judge_images(
         space, distances, held_distances = _measure_distances(
             net, table, cache, splits, normalize, left_out, progress
         )
-        told = unknown_rule(held_distances, wishes.unknown)
+        told = unknown_rule(held_distances, wishes.unknown, groups=held_groups)
         unknown = None if told.threshold is None else np.asarray(distances > told.threshold)
     progress("evaluating", 0, 1, "")
     evaluation = evaluate(
@@ -137,15 +140,7 @@ def judge_images(
         logits=logits,
         probabilities=probabilities,
         left_out=unseen,
-        calibration=Calibration(
-            temperature=temperature.value,
-            reason=temperature.reason,
-            images=temperature.images,
-            nll_before=temperature.nll_before,
-            nll_after=temperature.nll_after,
-            ece_before=temperature.ece_before,
-            ece_after=temperature.ece_after,
-        ),
+        calibration=_calibration(temperature, beta),
         threshold=threshold_of(
             choice, len(held), part="cross-validation" if left_out.folds.any() else "validation"
         ),
@@ -182,6 +177,28 @@ def _measure_distances(
         without = fit_space(features[others], table.targets[others])
         held[inside] = without.distances(features[left_out.rows[inside]])
     return space, distances, held
+
+
+def _calibration(temperature: Temperature, beta: BetaCalibration | None) -> Calibration:
+    if beta is not None:
+        return Calibration(
+            beta=(beta.a, beta.b, beta.c),
+            reason=beta.reason,
+            images=beta.images,
+            nll_before=beta.log_loss_before,
+            nll_after=beta.log_loss_after,
+            ece_before=beta.ece_before,
+            ece_after=beta.ece_after,
+        )
+    return Calibration(
+        temperature=temperature.value,
+        reason=temperature.reason,
+        images=temperature.images,
+        nll_before=temperature.nll_before,
+        nll_after=temperature.nll_after,
+        ece_before=temperature.ece_before,
+        ece_after=temperature.ece_after,
+    )
 
 
 def _novelty(told: UnknownRule | None) -> Novelty | None:

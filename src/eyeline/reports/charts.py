@@ -64,10 +64,13 @@ def precision_recall_plot(scores: Scores, is_defect: Truth, point: tuple[float, 
     return plot.render("Precision-recall curve", f"Share of defects {percent(base)}. {at}")
 
 
-def reliability_plot(scores: Scores, is_defect: Truth, confidence: float) -> Markup:
-    """Said against found: the defect score in ten equal-mass bins and the share of defects in each."""
-    curve = reliability_curve(scores, is_defect, confidence=confidence)
+def reliability_plot(
+    scores: Scores, is_defect: Truth, confidence: float, groups: NDArray[np.generic] | None = None
+) -> Markup:
+    """Said against found: the defect score in ten equal-mass bins and the share of defects in each, in its band."""
+    curve = reliability_curve(scores, is_defect, confidence=confidence, groups=groups)
     plot = _square("Defect score, %: what the inspector said", "Share of defects, %: what was found")
+    plot.band(curve.mean_score, curve.low, curve.high, "under")
     plot.segment((0, 0), (1, 1), "chance")
     for x, y, low, high, n in zip(
         curve.mean_score, curve.defect_share, curve.low, curve.high, curve.images, strict=True
@@ -76,7 +79,12 @@ def reliability_plot(scores: Scores, is_defect: Truth, confidence: float) -> Mar
         plot.dot(x, y, "dot", title=f"said {percent(x)}, found {percent(y)} of {n} images")
     plot.line(curve.mean_score, curve.defect_share, "thread")
     gap = float(np.abs(curve.mean_score - curve.defect_share).max())
-    return plot.render("Reliability diagram", f"The largest gap between said and found is {percent(gap)}.")
+    inside = int(((curve.low <= curve.mean_score) & (curve.mean_score <= curve.high)).sum())
+    return plot.render(
+        "Reliability diagram",
+        f"The largest gap between said and found is {percent(gap)}; the band of {inside} of {len(curve.images)} bins "
+        "holds the diagonal.",
+    )
 
 
 def errors_plot(scores: Scores, is_defect: Truth, threshold: float) -> Markup:

@@ -256,6 +256,7 @@ def curves(data: ReportData, judged: Judged) -> list[Context]:
     detection = caught / max(1, judged.defects)
     overkill = judged.overkills / max(1, judged.goods)
     s, d = judged.scores, judged.is_defect
+    band = "exact, by image" if judged.groups is None else "from draws of whole groups"
     missing = (
         ""
         if judged.defects and judged.goods
@@ -281,9 +282,10 @@ def curves(data: ReportData, judged: Judged) -> list[Context]:
         ),
         entry(
             "Reliability",
-            f"On the diagonal the score is a probability. Calibration error {decimal(e.ece.value)}; whiskers are "
-            f"{100 * e.confidence:g} % intervals that take images as independent.",
-            lambda: charts.reliability_plot(s, d, e.confidence),
+            f"On the diagonal the score is a probability. Ten bins of as many images each; calibration error over "
+            f"them (ECE) {decimal(e.ece.value)}, interval {decimal_interval(e.ece)}. The band is "
+            f"{100 * e.confidence:g} % a bin, {band}.",
+            lambda: charts.reliability_plot(s, d, e.confidence, judged.groups),
         ),
         entry(
             "Both errors by threshold",

@@ -99,15 +99,26 @@ class Threshold(Part):
 
 
 class Calibration(Part):
-    """``probabilities = softmax(logits / temperature)``, and the figures it was fitted with."""
+    """``probabilities = softmax(logits / temperature)``, or those of `beta`, and the figures it was fitted with."""
 
     temperature: float = Field(default=1.0, gt=0)
+    beta: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)], float] | None = Field(
+        default=None,
+        description="a, b and c, for two classes: the defect score is the logistic function of "
+        "a ln s - b ln(1 - s) + c, with s that of the logits, at least 1e-6 from 0 and 1. The temperature is then 1.",
+    )
     reason: str = ""
     images: int = Field(default=0, ge=0)
     nll_before: float | None = None
     nll_after: float | None = None
     ece_before: float | None = None
     ece_after: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Calibration:
+        if self.beta is not None and self.temperature != 1:
+            raise ValueError(f"with beta the temperature must be 1, not {self.temperature}")
+        return self
 
 
 class Evidence(Part):
@@ -287,6 +298,8 @@ class Contract(Part):
             raise ValueError(f"the good class {self.good!r} is not among the classes")
         if not len(self.mean) == len(self.std) == self.decode.channels or min(self.std) <= 0:
             raise ValueError("mean and std need one value a channel, and std must be positive")
+        if self.calibration.beta is not None and len(self.classes) != 2:
+            raise ValueError(f"calibration.beta is for two classes, not {len(self.classes)}")
         if len(self.evidence.bias) != (k if self.evidence.exact else 0):
             raise ValueError("exact evidence needs one bias a class")
         for image in self.golden:

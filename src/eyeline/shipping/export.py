@@ -107,6 +107,7 @@ def export_artifact(
         temperature=calibration.temperature,
         name=network,
         space=space,
+        beta=None if calibration.beta is None else (calibration.beta, good_index),
     )
     report("exporting", 1, 1, network)
     graph = exported.model.SerializeToString(deterministic=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from torch.nn import functional as F
 from eyeline.errors import EyelineError
 from eyeline.runtime import Evidence
 from eyeline.shipping.fold import fold_normalization, operator_counts, replace_batch_norm, strip
-from eyeline.verdicts import FeatureSpace
+from eyeline.verdicts import CLIP, FeatureSpace
 
 OPSET = 18
 IR_VERSION = 8  # the one that came with opset 18
+Beta = tuple[tuple[float, float, float], int]  # a, b, c, and the number of the good class
 _UNLIMITED = 2**62
 _OUTPUTS = ("probabilities", "logits", "evidence", "novelty")
 _TRAINING_OPERATORS = ("BatchNormalization", "Dropout")
@@ -59,10 +61,12 @@ class Inspection(nn.Module):
         temperature: float,
         exact: bool,
         space: FeatureSpace | None = None,
+        beta: Beta | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.temperature = temperature
+        self.beta = beta
         self.exact = exact
         shape = (1, -1, 1, 1)
         centre = torch.tensor(list(mean), dtype=torch.float64) * 255
@@ -79,14 +83,23 @@ class Inspection(nn.Module):
         x = (image.permute(0, 3, 1, 2).float() - self.centre) * self.scale
         if not self.exact:
             logits = self.net(x)
-            return torch.softmax(logits / self.temperature, 1), logits
+            return self._calibrated(logits), logits
         features, head = self.net.forward_features(x), self.net.head
         positions = features.shape[2] * features.shape[3]
         evidence = F.conv2d(features, (head.weight / positions)[:, :, None, None])
         pooled = features.mean((2, 3))
         logits = head(pooled)
-        outputs = (torch.softmax(logits / self.temperature, 1), logits, evidence)
+        outputs = (self._calibrated(logits), logits, evidence)
         return outputs if self.space is None else (*outputs, self._novelty(pooled, self.space.scale))
+
+    def _calibrated(self, logits: Tensor) -> Tensor:
+        """Probabilities ``(N, K)``; with `beta` those of `BetaCalibration.apply_logits`."""
+        if self.beta is None:
+            return torch.softmax(logits / self.temperature, 1)
+        (a, b, c), good = self.beta
+        logs = F.log_softmax(logits, 1).clamp(math.log(CLIP), math.log1p(-CLIP))
+        columns = [b * logs[:, good], a * logs[:, 1 - good] + c]
+        return torch.softmax(torch.stack(columns if good == 0 else columns[::-1], 1), 1)
 
     def _novelty(self, pooled: Tensor, scale: float) -> Tensor:
         """`FeatureSpace.distances` of ``(N, C)``."""
@@ -105,6 +118,7 @@ def to_onnx(
     temperature: float = 1.0,
     name: str = "eyeline",
     space: FeatureSpace | None = None,
+    beta: Beta | None = None,
 ) -> Exported:
     """Export a network in its evaluation mode; `net` itself is left as it is.
 
@@ -114,6 +128,7 @@ def to_onnx(
     image_size : height and width, in pixels; the batch stays free.
     mean, std : a value a channel, in units of [0, 1].
     space : of the pooled features, for an output ``novelty``; only where the evidence is exact.
+    beta : (a, b, c) and the good class of two, in place of a temperature.
 
     Raises
     ------
@@ -127,7 +142,7 @@ def to_onnx(
         if space is not None and not exact:
             raise EyelineError("only networks with exact evidence can tell unknown objects", code="export")
         wrapped = Inspection(
-            frozen, mean=mean, std=std, temperature=temperature, exact=exact, space=space
+            frozen, mean=mean, std=std, temperature=temperature, exact=exact, space=space, beta=beta
         ).eval()
         model = _export(wrapped, image, _OUTPUTS[: 2 + exact + (space is not None)])
     fold_normalization(model)

@@ -16,7 +16,8 @@ from eyeline.verdicts.appraisal import (
     grade,
 )
 from eyeline.verdicts.baseline import Baseline
-from eyeline.verdicts.beta import BetaCalibration, fit_beta, log_loss
+from eyeline.verdicts.beta import CLIP, BetaCalibration, fit_beta, log_loss
+from eyeline.verdicts.calibrate import choose_calibration
 from eyeline.verdicts.calibration import (
     Temperature,
     fit_temperature,
@@ -103,6 +104,7 @@ from eyeline.verdicts.threshold import choose_threshold
 
 __all__ = [
     "AIAG_LIMITS",
+    "CLIP",
     "Agreement",
     "Appraisal",
     "Appraiser",
@@ -151,6 +153,7 @@ __all__ = [
     "average_run_length",
     "brier",
     "check_claim",
+    "choose_calibration",
     "choose_cuts",
     "choose_next",
     "choose_threshold",

@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eyeline.errors import EyelineError
-from eyeline.verdicts.clusters import group_numbers
+from eyeline.verdicts.calibration import calibration_folds, softmax
 from eyeline.verdicts.logistic import chance, logistic_fit
 from eyeline.verdicts.metrics import Bools, Floats, checked_scores, expected_calibration_error
 from eyeline.verdicts.rates import Verdict
 
 MIN_IMAGES = 200
 MIN_A_CLASS = 50
-FOLDS = 5
-_CLIP = 1e-6
+CLIP = 1e-6  # scores nearer to 0 or 1 than this count as this near
 
 
 class BetaCalibration(Verdict):
@@ -47,6 +46,12 @@ class BetaCalibration(Verdict):
         s = np.asarray(scores, dtype=np.float64)
         return chance(_design(s) @ np.array([self.a, self.b, self.c])) if self.fitted else s
 
+    def apply_logits(self, logits: ArrayLike, good: int = 0) -> Floats:
+        """Calibrated probabilities `(N, 2)` from logits `(N, 2)`: what the graph of an artifact computes."""
+        defect = self.apply(softmax(logits)[:, 1 - good])
+        columns = (1 - defect, defect) if good == 0 else (defect, 1 - defect)
+        return np.column_stack(columns)
+
 
 def fit_beta(
     scores: ArrayLike, is_defect: ArrayLike, *, groups: ArrayLike | None = None, seed: int = 0
@@ -65,7 +70,8 @@ def fit_beta(
     if len(s) < MIN_IMAGES or few < MIN_A_CLASS:
         reason = f"too few: {len(s)} images, {few} of the rarer kind; it takes {MIN_IMAGES} with {MIN_A_CLASS} of each"
     else:
-        held_out = _held_out(s, d, groups, seed)
+        losses = held_out_losses(s, d, groups, seed)
+        held_out = math.inf if losses is None else float(losses.mean())
         if held_out < before:
             a, b, c = _fit(s, d)
             reason = f"on held-out folds the log-loss falls from {before:.4f} to {held_out:.4f}"
@@ -94,13 +100,16 @@ def fit_beta(
 
 def log_loss(scores: ArrayLike, is_defect: ArrayLike) -> float:
     """Mean -ln of the probability given to the truth, in nats; scores of 0 and 1 count as a millionth from there."""
-    s, d = checked_scores(scores, is_defect)
-    s = np.clip(s, _CLIP, 1 - _CLIP)
-    return float(-np.where(d, np.log(s), np.log1p(-s)).mean())
+    return float(_losses(*checked_scores(scores, is_defect)).mean())
+
+
+def _losses(scores: Floats, defect: Bools) -> Floats:
+    s = np.clip(scores, CLIP, 1 - CLIP)
+    return np.asarray(-np.where(defect, np.log(s), np.log1p(-s)), dtype=np.float64)
 
 
 def _design(scores: Floats) -> Floats:
-    s = np.clip(scores, _CLIP, 1 - _CLIP)
+    s = np.clip(scores, CLIP, 1 - CLIP)
     return np.column_stack([np.log(s), -np.log1p(-s), np.ones_like(s)])
 
 
@@ -118,18 +127,21 @@ def _fit(scores: Floats, defect: Bools) -> tuple[float, float, float]:
     return values.get(0, 0.0), values.get(1, 0.0), values[2]
 
 
-def _held_out(scores: Floats, defect: Bools, groups: ArrayLike | None, seed: int) -> float:
-    """Log-loss of each image under the map fitted on the other folds; inf where a fold cannot be fitted."""
-    unit, count = group_numbers(np.arange(len(scores)) if groups is None else groups)
-    folds = min(FOLDS, count)
-    if folds < 2:
-        return math.inf
-    fold = (np.random.default_rng(seed).permutation(count) % folds)[unit]
-    total = 0.0
-    for k in range(folds):
+def held_out_losses(
+    scores: Floats, defect: Bools, groups: ArrayLike | None = None, seed: int = 0
+) -> Floats | None:
+    """-ln of the probability of the truth, of each image under the map fitted on the other folds.
+
+    None where no two folds exist or one cannot be fitted.
+    """
+    fold = calibration_folds(len(scores), groups, seed)
+    if fold is None:
+        return None
+    losses = np.empty(len(scores))
+    for k in range(int(fold.max()) + 1):
         held = fold == k
         if defect[~held].all() or not defect[~held].any():
-            return math.inf
+            return None
         values = np.array(_fit(scores[~held], defect[~held]))
-        total += log_loss(chance(_design(scores[held]) @ values), defect[held]) * int(held.sum())
-    return total / len(scores)
+        losses[held] = _losses(chance(_design(scores[held]) @ values), defect[held])
+    return losses

@@ -91,7 +91,8 @@ def fit_temperature(
             f"needed: {MIN_IMAGES} images with {MIN_MISTAKES} mistakes"
         )
     else:
-        candidate, held_out = _minimise(z, t), _held_out_nll(z, t, groups, seed)
+        candidate, losses = _minimise(z, t), held_out_losses(z, t, groups, seed)
+        held_out = math.inf if losses is None else float(losses.mean())
         plain = negative_log_likelihood(z, t)
         if held_out < plain:
             value = candidate
@@ -125,20 +126,28 @@ def _minimise(logits: Floats, targets: Ints) -> float:
     return float(math.exp(found.x))
 
 
-def _held_out_nll(logits: Floats, targets: Ints, groups: ArrayLike | None, seed: int) -> float:
-    """Mean NLL of each image under the temperature fitted on the other folds; inf when no two folds exist."""
-    unit, count = group_numbers(np.arange(len(targets)) if groups is None else groups)
-    folds = min(FOLDS, count)
-    if folds < 2:
-        return math.inf
-    fold_of_unit = np.random.default_rng(seed).permutation(count) % folds
-    fold = fold_of_unit[unit]
-    total = 0.0
-    for k in range(folds):
+def held_out_losses(
+    logits: Floats, targets: Ints, groups: ArrayLike | None = None, seed: int = 0
+) -> Floats | None:
+    """-log p[target] of each image under the temperature fitted on the other folds; None when no two folds exist."""
+    fold = calibration_folds(len(targets), groups, seed)
+    if fold is None:
+        return None
+    losses = np.empty(len(targets))
+    for k in range(int(fold.max()) + 1):
         held = fold == k
         temperature = _minimise(logits[~held], targets[~held])
-        total += negative_log_likelihood(logits[held], targets[held], temperature) * int(held.sum())
-    return total / len(targets)
+        losses[held] = -log_softmax(logits[held], temperature)[np.arange(held.sum()), targets[held]]
+    return losses
+
+
+def calibration_folds(images: int, groups: ArrayLike | None, seed: int) -> Ints | None:
+    """Five folds of whole groups, `(N,)`, fewer with fewer groups; None below two."""
+    unit, count = group_numbers(np.arange(images) if groups is None else groups)
+    folds = min(FOLDS, count)
+    if folds < 2:
+        return None
+    return np.asarray((np.random.default_rng(seed).permutation(count) % folds)[unit], dtype=np.int64)
 
 
 def _defect_ece(logits: Floats, targets: Ints, temperature: float, good: int) -> float:

@@ -30,11 +30,11 @@ def upper_bound(hits: ArrayLike, trials: ArrayLike, confidence: float = 0.95) ->
 
     Counts may be fractions, which is how an effective sample size enters. 1 where there are no trials.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     k, n = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(trials, np.float64))
     bounded = n - k > 0
-    value = beta.ppf(confidence, np.where(bounded, k + 1, 1), np.where(bounded, n - k, 1))
+    value = betaincinv(np.where(bounded, k + 1, 1), np.where(bounded, n - k, 1), confidence)
     return np.asarray(np.where(bounded, value, 1.0), dtype=np.float64)
 
 
@@ -95,9 +95,20 @@ def delong(scores: ArrayLike, is_defect: ArrayLike, confidence: float = 0.95) ->
     deviation = math.sqrt(delong_variance(scores, is_defect))
     if not 0 < area < 1 or deviation == 0:
         raise EyelineError("the DeLong interval does not exist at a perfect AUROC; bound it by pairs instead")
-    logit = math.log(area / (1 - area))
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * deviation / (area * (1 - area))
-    return 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
+    return logit_interval(area, deviation, confidence)
+
+
+def logit_interval(value: float, deviation: float, confidence: float, units: float = math.inf) -> Bounds:
+    """Interval of a share strictly between 0 and 1 from its standard error, on the logit scale.
+
+    With few `units` behind the standard error, Student's t with units - 1 degrees of freedom takes the place of the
+    normal quantile.
+    """
+    level = (1 + confidence) / 2
+    quantile = NormalDist().inv_cdf(level) if math.isinf(units) else t_quantile(level, max(1.0, units - 1))
+    half = quantile * deviation / (value * (1 - value))
+    logit = math.log(value / (1 - value))
+    return 1 / (1 + math.exp(min(half - logit, 700.0))), 1 / (1 + math.exp(-half - logit))
 
 
 def auroc_by_pairs(area: float, pairs: int, confidence: float = 0.95) -> Bounds:
@@ -179,6 +190,6 @@ def expanded_level(level: float, units: float) -> float:
 
 def t_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t; the degrees of freedom may be a fraction."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(probability, degrees))
+    return float(stdtrit(degrees, probability))

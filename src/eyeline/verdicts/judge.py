@@ -105,8 +105,12 @@ class Judge:
         sample, d = self.sample, self.sample.is_defect
         perfect = value in (0.0, 1.0)
         if self.grouped:
-            if not perfect and sample.units > 1:
-                return self._bootstrap(self.draws["auroc"], value)
+            known_draws, units = self.draws["auroc"][~np.isnan(self.draws["auroc"])], self._effective_units()
+            if not perfect and units > 1 and np.ptp(known_draws) > 0:
+                # The AUROC is skewed: the percentiles of its draws cover too little (docs/verdicts.md).
+                spread = float(known_draws.std()) * math.sqrt(units / (units - 1))
+                bounds = intervals.logit_interval(value, spread, self.confidence, units)
+                return bounds, "group bootstrap on the logit scale"
         elif not perfect and min(d.sum(), (~d).sum()) >= FEW:
             return intervals.delong(sample.scores, d, self.confidence), "DeLong"
         pairs = self._pairs()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eyeline.errors import EyelineError
-from eyeline.verdicts.clusters import share_rate
+from eyeline.verdicts.clusters import design_effect, group_numbers, intraclass_correlation, share_rate
 from eyeline.verdicts.metrics import Bools, Floats
 from eyeline.verdicts.rates import Rate, Verdict
 
@@ -103,27 +103,36 @@ class UnknownRule(Verdict):
     text: str
 
 
-def unknown_rule(distances: ArrayLike, alpha: float) -> UnknownRule:
+def unknown_rule(distances: ArrayLike, alpha: float, *, groups: ArrayLike | None = None) -> UnknownRule:
     """The conformal threshold (Vovk et al. 2005) on distances `(N,)` of images that are known and were not trained on.
 
     An image is unknown when its p-value, (1 + calibration distances at least as large) / (N + 1), is at most `alpha`.
     For an image that is exchangeable with the calibration ones that happens with probability at most `alpha`. It takes
     N >= 1 / alpha - 1 images, whatever they show: 99 for 0.01, 19 for 0.05.
+
+    Images of one group are odd together. With `groups` `(N,)` they count as fewer: N is divided by the design effect of
+    lying among the farthest `alpha` (Kish 1965), and so is the number of distances at least as large.
     """
     if not 0 < alpha <= 0.5:
         raise EyelineError(f"unknown is {alpha}; allowed: above 0 to 0.5, such as 0.01", code="bad_option")
     d = np.sort(np.asarray(distances, dtype=np.float64))[::-1]
-    allowed = math.floor(alpha * (len(d) + 1) + 1e-9)
-    if allowed < 1:
-        needed = math.ceil(1 / alpha - 1 - 1e-9)
+    worth = len(d) if groups is None else _worth(np.asarray(distances, dtype=np.float64), alpha, groups)
+    # The most distances that may lie at or beyond the threshold, and one for the new image itself.
+    allowed = math.floor((alpha * (worth + 1) - 1) * len(d) / max(worth, TINY) + 1e-9) + 1
+    if alpha * (worth + 1) < 1 - 1e-9:
+        needed = (
+            math.ceil((1 / alpha - 1) * len(d) / max(worth, TINY) - 1e-9)
+            if len(d)
+            else math.ceil(1 / alpha - 1)
+        )
         return UnknownRule(
             alpha=alpha,
             granted=False,
             threshold=None,
             images=len(d),
             needed=needed,
-            text=f"Unknown objects cannot be told with {100 * alpha:g} % false alarms from {len(d)} images; {needed} "
-            f"are needed.",
+            text=f"Unknown objects cannot be told with {100 * alpha:g} % false alarms from {len(d)} images"
+            f"{_worth_text(worth, len(d))}; {needed} are needed.",
         )
     # Midway to the next larger distance where there is one: careful, and away from every calibration image.
     above = float(d[allowed - 2]) if allowed > 1 else float(d[0])
@@ -135,8 +144,26 @@ def unknown_rule(distances: ArrayLike, alpha: float) -> UnknownRule:
         images=len(d),
         needed=None,
         text=f"An image is unknown when it lies farther than {threshold:.4g} from all that the network learned from: "
-        f"on average at most {100 * alpha:g} % of images like the {len(d)} calibration images are (conformal).",
+        f"on average at most {100 * alpha:g} % of images like the {len(d)} calibration images"
+        f"{_worth_text(worth, len(d))} are (conformal).",
     )
+
+
+def _worth(distances: Floats, alpha: float, groups: ArrayLike) -> float:
+    """How many independent images grouped ones are worth, seen from those among the farthest `alpha`."""
+    if len(distances) == 0:
+        return 0.0
+    unit, units = group_numbers(groups)
+    if len(unit) != len(distances):
+        raise EyelineError(f"groups name {len(unit)} images, there are {len(distances)}")
+    far = np.zeros(len(distances))
+    far[np.argsort(-distances, kind="stable")[: max(1, math.ceil(alpha * len(distances)))]] = 1.0
+    sizes = np.bincount(unit, minlength=units)
+    return max(1.0, len(distances) / design_effect(sizes, intraclass_correlation(far, unit)))
+
+
+def _worth_text(worth: float, images: int) -> str:
+    return f" (worth {worth:.3g} independent ones)" if worth < images else ""
 
 
 class UnknownFigures(Verdict):
