@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from eyeline.errors import Interrupted
 from eyeline.images import read_images
 from eyeline.networks import create_network
 from eyeline.training import Examples, Normalization, Recipe, cross_fit, fit, predict_logits
+from eyeline.training.folds import average_weights
 from eyeline.verdicts import auroc
 
 NORMALIZE = Normalization((0.5,), (0.5,))
@@ -92,10 +94,15 @@ def test_what_ships_is_the_mean_of_the_folds_or_the_published_network(digits, wh
 
     found, folder = whole
     folds = [load_file(folder / "folds" / str(k) / "network.safetensors") for k in (1, 2, 3)]
-    for name, value in found.fit.network.state_dict().items():
-        mean = torch.stack([fold[name] for fold in folds]).double().mean(0).float()
-        if found.method == "fine-tuned":
-            torch.testing.assert_close(value, mean, rtol=1e-6, atol=0)
+    networks = [copy.deepcopy(found.fit.network) for _ in folds]
+    for net, fold in zip(networks, folds, strict=True):
+        net.load_state_dict(fold)
+    average = copy.deepcopy(found.fit.network)
+    average_weights(average, networks)
+    for name, value in average.state_dict().items():
+        mean = sum(fold[name].double() for fold in folds) / 3
+        torch.testing.assert_close(value, mean.float(), rtol=1e-6, atol=1e-12)
+    assert (bits(found.fit.network) == bits(average)) == (found.method == "fine-tuned")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["fold"], line["epoch"]) for line in lines] == [(k, e) for k in (1, 2, 3) for e in (1, 2)]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError, ImageError, nearest
 from eyeline.images import ImageTable, decode_image, read_images
-from eyeline.jobs.evaluate import good_of, parts_of
+from eyeline.jobs.evaluate import good_of, parts_of, rows_to_judge
 from eyeline.jobs.study import read_cells
 from eyeline.progress import Progress, silent
 from eyeline.reports import DetectionData, write_detection
@@ -74,14 +74,7 @@ def detection_by_size(
     contract = inspector.contract
     table = read_images(source, good=good or good_of(contract.good, source), group_by=group_by)
     table, parts = parts_of(table, contract, progress=progress)
-    if split not in (None, "test", "all"):
-        raise EyelineError(f"split is {split!r}; allowed: test, all", code="bad_option")
-    if split == "test" and parts is None:
-        raise EyelineError(
-            "this source has no test part", code="no_test", path=source, hint="use --split all"
-        )
-    part = split or ("test" if parts is not None else "all")
-    rows = np.arange(len(table)) if part == "all" else np.flatnonzero(np.array(parts) == "test")
+    part, rows = rows_to_judge(table, parts, split, source)
     sizes = _mask_sizes(table, rows) if size == MASK else _column_sizes(table, source, size)[rows]
     caught = np.zeros(len(rows), dtype=np.bool_)
     judged = np.zeros(len(rows), dtype=np.bool_)

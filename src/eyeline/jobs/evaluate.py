@@ -89,14 +89,7 @@ def evaluate_model(
         )
     trained_on = table.fingerprint() == contract.data.fingerprint
     table, parts = parts_of(table, contract, progress=progress)
-    if split not in (None, "test", "all"):
-        raise EyelineError(f"split is {split!r}; allowed: test, all", code="bad_option")
-    if split == "test" and parts is None:
-        raise EyelineError(
-            "this source has no test part", code="no_test", path=source, hint="use --split all"
-        )
-    part = split or ("test" if parts is not None else "all")
-    rows = np.arange(len(table)) if part == "all" else np.flatnonzero(np.array(parts) == "test")
+    part, rows = rows_to_judge(table, parts, split, source)
     verdicts: list[Verdict] = []
     for verdict in inspector.predict(table.source(int(row)) for row in rows):
         verdicts.append(verdict)
@@ -168,6 +161,21 @@ def _promises(
         kept=check is None or check.outcome == "supported",
         text="" if check is None else check.text,
     )
+
+
+def rows_to_judge(
+    table: ImageTable, parts: tuple[str, ...] | None, split: str | None, source: str | Path
+) -> tuple[str, NDArray[np.int64]]:
+    """Which part is judged, "test" or "all", and its rows; `split` None takes the test part where there is one."""
+    if split not in (None, "test", "all"):
+        raise EyelineError(f"split is {split!r}; allowed: test, all", code="bad_option")
+    if split == "test" and parts is None:
+        raise EyelineError(
+            "this source has no test part", code="no_test", path=source, hint="use --split all"
+        )
+    part = split or ("test" if parts is not None else "all")
+    rows = np.arange(len(table)) if part == "all" else np.flatnonzero(np.array(parts) == "test")
+    return part, rows.astype(np.int64)
 
 
 def good_of(good: str, source: str | Path) -> str | None:

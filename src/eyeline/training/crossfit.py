@@ -15,23 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from eyeline.files import write_atomically
 from eyeline.networks import Network, Views
 from eyeline.progress import Progress, silent
-from eyeline.training.balance import loss_weights, prior_shift, undo_balance
+from eyeline.training.balance import prior_shift, undo_balance
 from eyeline.training.batches import Ints, Normalization
 from eyeline.training.examples import Examples
 from eyeline.training.folds import average_weights, each_fold, no_steps
-from eyeline.training.head import fit_head
 from eyeline.training.inference import Floats, embed_pixels, predict_logits
 from eyeline.training.loop import Fit
 from eyeline.training.plan import make_plan
 from eyeline.training.ranks import ALONE, Ranks
 from eyeline.training.recipe import Recipe
-from eyeline.training.start import freeze_batch_norm
+from eyeline.training.start import freeze_batch_norm, put_head
 from eyeline.verdicts import (
     Comparison,
     auroc,
@@ -229,20 +227,9 @@ def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[
     """
     assert examples.features is not None
     train, shift = examples.train, prior_shift(examples, recipe)
-    features = examples.features[:, train]
-    views = len(features)
-    head = fit_head(
-        features.reshape(views * len(train), -1),
-        np.tile(examples.targets[train], views),
-        np.tile(examples.folds, views),
-        classes=examples.classes,
-        weights=np.tile(loss_weights(examples, recipe)[train], views),
-    )
-    with torch.no_grad():
-        net.head.weight.copy_(torch.from_numpy(head.weight))
-        net.head.bias.copy_(torch.from_numpy(head.bias))
+    head = put_head(net, examples.features[:, train], examples, recipe)
     undo_balance(net, shift)
-    left_out = head.left_out.reshape(views, len(train), -1) - np.log(shift)
+    left_out = head.left_out.reshape(-1, len(train), examples.classes) - np.log(shift)
     return left_out.astype(np.float32), head.penalty
 
 

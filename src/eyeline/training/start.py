@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eyeline.networks import Network, fold_batch_norm
@@ -11,7 +12,7 @@ from eyeline.progress import Progress, silent
 from eyeline.training.balance import loss_weights
 from eyeline.training.batches import Normalization
 from eyeline.training.examples import Examples
-from eyeline.training.head import fit_head
+from eyeline.training.head import FittedHead, fit_head
 from eyeline.training.inference import embed_pixels
 from eyeline.training.progressive import check_sizes
 from eyeline.training.recipe import Recipe
@@ -62,14 +63,21 @@ def start_head(
     """
     if not recipe.fit_head or net.load_report is None:
         return None
-    train = examples.train
     if examples.features is None:
         features = embed_pixels(
-            net, examples.pixels, train, normalize, half_turn=recipe.flips, progress=progress
+            net, examples.pixels, examples.train, normalize, half_turn=recipe.flips, progress=progress
         )
     else:
-        features = examples.features[:, train]
-    views = len(features)  # every view is an example of its own, in the fold of its picture
+        features = examples.features[:, examples.train]
+    return put_head(net, features, examples, recipe).penalty
+
+
+def put_head(net: Network, features: NDArray[np.float32], examples: Examples, recipe: Recipe) -> FittedHead:
+    """Fit a head to `features` ``(V, len(examples.train), C)`` of V views, and put it into `net`."""
+    train, views = (
+        examples.train,
+        len(features),
+    )  # every view is an example of its own, in the fold of its picture
     head = fit_head(
         features.reshape(views * len(train), -1),
         np.tile(examples.targets[train], views),
@@ -80,4 +88,4 @@ def start_head(
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(head.weight))
         net.head.bias.copy_(torch.from_numpy(head.bias))
-    return head.penalty
+    return head
