@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
+from contenders.fastai_learner import defect_probabilities, make_learner
 from elpv import NETWORK, SIZE, all_features, tied
 from eyeline.errors import EyelineError
 from eyeline.files import write_json
@@ -39,7 +38,7 @@ from eyeline.training import Examples, Normalization, Recipe, cross_fit, predict
 from eyeline.verdicts import auroc
 
 RESULTS = Path(__file__).parent / "results" / "fewshot.json"
-FASTAI_SIZE, FASTAI_EPOCHS, FASTAI_RATE = 224, 5, 2e-3
+FASTAI_EPOCHS, FASTAI_RATE = 5, 2e-3
 ARMS = ("probe", "eyeline", "fastai")
 
 
@@ -83,49 +82,10 @@ def folds_of(part: ImageTable) -> NDArray[np.int64]:
 
 def by_fastai(table: ImageTable, train: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
     """Scores of the held-out cells after `fine_tune`."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "networks"))
-    import pandas as pd
-    import peers  # noqa: F401 - torchvision imports only after it
-    from fastai.vision.all import (  # type: ignore[import-not-found]
-        CategoryBlock,
-        ColReader,
-        CrossEntropyLossFlat,
-        DataBlock,
-        ImageBlock,
-        IndexSplitter,
-        Learner,
-        Normalize,
-        Resize,
-        apply_init,
-        aug_transforms,
-        create_head,
-        default_split,
-        imagenet_stats,
-    )
-
-    frame = pd.DataFrame(
-        {"path": [table.paths[row] for row in train], "label": [table.labels[row] for row in train]}
-    )
-    block = DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=list(table.classes))),
-        get_x=ColReader("path"),
-        get_y=ColReader("label"),
-        splitter=IndexSplitter([]),
-        item_tfms=Resize(FASTAI_SIZE),
-        batch_tfms=[*aug_transforms(flip_vert=True), Normalize.from_stats(*imagenet_stats)],
-    )
-    loaders = block.dataloaders(frame, bs=min(64, len(train)), num_workers=0)
-    net = create_network(NETWORK, num_classes=2, weights="imagenet")
-    body = nn.Sequential(*[net.get_submodule(name) for name in net.stage_names])
-    model = nn.Sequential(body, create_head(net.head.in_features, 2))
-    apply_init(model[1], nn.init.kaiming_normal_)
-    learner = Learner(loaders, model, loss_func=CrossEntropyLossFlat(), splitter=default_split)
-    learner.freeze()
+    learner = make_learner(NETWORK, table, train)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(FASTAI_EPOCHS, FASTAI_RATE)
-        asked = loaders.test_dl([table.paths[row] for row in held], bs=64, num_workers=0)
-        probabilities, _ = learner.get_preds(dl=asked)
-    return np.asarray(probabilities[:, 1].numpy(), np.float64)
+    return defect_probabilities(learner, table, held)
 
 
 def main() -> None:

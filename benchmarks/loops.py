@@ -16,7 +16,6 @@ included. The rate of fp32 matrix multiplication is measured beside it. Results:
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import subprocess
@@ -25,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from eyeline.files import write_json
 
 RESULTS = Path(__file__).parent / "results" / "loops.json"
 SIZE, BATCH, WARM = 224, 32, 2
@@ -211,16 +212,18 @@ def main() -> None:
         arm(options.arm, names[0], options.weights, options.steps)
         return
     peak = matmul_gflops()
-    result = {
+    result: dict[str, Any] = {
         "command": f"python benchmarks/loops.py --steps {options.steps} --rounds {options.rounds}",
         "processor": platform.processor() or platform.machine(),
         "threads": 2,
         "image_size": SIZE,
         "batch": BATCH,
         "matmul_gflops": round(peak, 1),
-        "networks": [measure(name, options.steps, options.rounds, peak) for name in names],
+        "networks": [],
     }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    for name in names:
+        result["networks"].append(measure(name, options.steps, options.rounds, peak))
+        write_json(RESULTS, result)
     print(f"{RESULTS}: written")
 
 

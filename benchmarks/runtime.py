@@ -15,8 +15,8 @@ other's times), on the same threads; they take turns, and ratios are those of ea
 - start: from process start to the first verdict, the peak of resident memory, and the wheels of `pip install eyeline`.
 - memory: the resident memory over 100,000 images in one process, as a slope.
 
-Results go to benchmarks/results/runtime.json. Needs a quiet machine; about an hour with the training, of which a
-finished --work folder spares most.
+Results go to benchmarks/results/runtime.json, part by part. Needs a quiet machine; about an hour with the training, of
+which a finished --work folder spares most.
 """
 
 from __future__ import annotations
@@ -294,7 +294,9 @@ def wheels() -> dict[str, Any]:
     }
 
 
-def measure_memory(made: dict[str, Any], files: list[str], images: int, threads: int) -> dict[str, Any]:
+def measure_memory(
+    name: str, made: dict[str, Any], files: list[str], images: int, threads: int
+) -> dict[str, Any]:
     """Resident memory while one inspector judges file after file; the first tenth fills caches and is left out."""
     model = made["int8"] or made["fp32"]
     inspector = load(model, threads=threads)
@@ -310,6 +312,7 @@ def measure_memory(made: dict[str, Any], files: list[str], images: int, threads:
     kept = slice(len(seen) // 10, None)
     slope = float(np.polyfit(seen[kept], resident[kept], 1)[0]) * 10_000
     return {
+        "network": name,
         "model": model.name,
         "images": images,
         "images_per_second": images / (time.perf_counter() - started),
@@ -330,13 +333,13 @@ def main() -> None:
         "--work", type=Path, help="Keeps the trained runs and the pictures. Default: temporary."
     )
     parser.add_argument("--epochs", type=int, help="Of the training. Default: 6; 0 with --quick.")
+    parser.add_argument("--images", type=int, help="Files of each kind. Default: all; 32 with --quick.")
     parser.add_argument("--memory-images", type=int, help="Default: 100,000; 400 with --quick.")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     quick = options.quick
     epochs = options.epochs if options.epochs is not None else (0 if quick else 6)
-    results: dict[str, Any] = {"latency": [], "files": []}
     with contextlib.ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
@@ -348,26 +351,44 @@ def main() -> None:
         made = {name: make_artifacts(name, work, source, epochs) for name in options.networks}
         for name in options.networks:
             if "latency" in options.only:
-                results["latency"].append(measure_latency(name, made[name], cache, options.threads, quick))
-                print(json.dumps(results["latency"][-1], indent=1), flush=True)
+                keep("latency", measure_latency(name, made[name], cache, options.threads, quick), quick)
             if "files" in options.only:
-                count = 32 if quick else len(files)
+                count = options.images or (32 if quick else len(files))
                 for row in measure_files(
                     name, made[name], work, count, options.threads, options.fastai_path, quick
                 ):
-                    results["files"].append(row)
-                    print(json.dumps(row, indent=1), flush=True)
+                    keep("files", row, quick)
         first = made[options.networks[0]]
         if "start" in options.only:
-            results["start"] = measure_start(first, files[0], cache, 2 if quick else 9)
-            print(results["start"], flush=True)
+            keep("start", measure_start(first, files[0], cache, 2 if quick else 9), quick)
         if "memory" in options.only:
             images = options.memory_images or (400 if quick else 100_000)
-            results["memory"] = measure_memory(first, files, images, options.threads)
-            print(results["memory"], flush=True)
-    if not quick and set(options.only) == set(PARTS) and set(options.networks) == set(NETWORKS):
+            # The network is the slowest part by far, and remembers nothing: a small one shows the same for ten times
+            # as many images in the same time.
+            small = make_artifacts("lenet5", work, source, epochs, side=32)
+            keep("memory", measure_memory("lenet5", small, files, images, options.threads), quick)
+            keep(
+                "memory",
+                measure_memory(options.networks[0], first, files, images // 10, options.threads),
+                quick,
+            )
         about = {"threads": options.threads, "processor": processor(), "side": SIDE, "epochs": epochs}
-        write_json(RESULTS, {"about": about, **results})
+        keep("about", about, quick)
+
+
+def keep(part: str, row: dict[str, Any], quick: bool) -> None:
+    """Print, and put into the results in the place of an earlier row of the same network and kind of files."""
+    print(json.dumps(row, indent=1), flush=True)
+    if quick:
+        return
+    results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    if "network" in row:
+        same = [row["network"], row.get("files")]
+        others = [old for old in results.get(part, []) if [old["network"], old.get("files")] != same]
+        results[part] = [*others, row]
+    else:
+        results[part] = row
+    write_json(RESULTS, results)
 
 
 if __name__ == "__main__":

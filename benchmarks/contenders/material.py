@@ -15,11 +15,11 @@ from eyeline.runtime import open_artifact
 SIDE = 224
 
 
-def make_artifacts(name: str, work: Path, source: str, epochs: int) -> dict[str, Any]:
+def make_artifacts(name: str, work: Path, source: str, epochs: int, side: int = SIDE) -> dict[str, Any]:
     """Train and export, unless `work` holds it already."""
     folder = work / f"{name}-{epochs}"
     if not (folder / "report.html").exists():
-        train(source, network=name, image_size=SIDE, epochs=epochs, out=folder)
+        train(source, network=name, image_size=side, epochs=epochs, out=folder)
     int8 = folder / "model.int8.onnx"
     refused = None
     if not int8.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from PIL import Image
 from eyeline.errors import EyelineError
 from eyeline.images import read_images
 from eyeline.jobs import TrainOptions, train
-from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
+from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names, sample_rows
 from eyeline.jobs.options import choose_device
 from eyeline.jobs.run_folder import create_run, read_record, write_record
 from eyeline.networks import network_info
@@ -112,6 +114,32 @@ def test_a_wrong_wish_leaves_no_folder(tmp_path, options, words):
     with pytest.raises(EyelineError, match=words):
         train(photos, out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sample_takes_whole_groups_and_no_more_than_asked_for():
+    table = read_images("digits")
+    grouped = replace(table, groups=tuple(f"part{row // 7:03d}" for row in range(len(table))))
+    rows = np.arange(10, 1500)
+    found = sample_rows(grouped, rows, 100)
+    assert 90 < len(found) <= 100
+    assert np.isin(found, rows).all()
+    assert (np.diff(found) > 0).all()
+    names = np.array(grouped.groups)
+    inside = np.isin(names[rows], names[found])
+    assert set(rows[inside]) == set(found)
+    assert sample_rows(table, rows, 2000) is rows
+    assert len(sample_rows(table, rows, 100)) == 100
+
+
+def test_splits_of_a_large_table_are_compared_on_some_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("eyeline.jobs.run.MOST_COMPARED", 60)
+    photos = write_parts(tmp_path / "photos", parts=16, each=6)
+    by = {"group_by": r"(?P<group>part\d+)_", "recipe": {"epochs": 0}}
+    with_validation = train(photos, out=tmp_path / "val", folds=0, **by)
+    crossed = train(photos, out=tmp_path / "crossed", folds=2, **by)
+    for run in (with_validation, crossed):
+        assert {protocol.images for protocol in run.protocols} == {60}
+        assert run.evaluation.auroc.value is not None
 
 
 def test_options_are_keyword_only():

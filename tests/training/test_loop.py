@@ -198,6 +198,23 @@ def test_published_weights_start_from_a_fitted_head(tmp_path, digits):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in found.network.modules())
 
 
+def test_the_head_of_a_large_table_is_fitted_to_some_of_it(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr("eyeline.training.start.MOST_FITTED", 64)
+    big = np.ascontiguousarray(digits.pixels.repeat(2, 1).repeat(2, 2))
+    examples = Examples(**(digits.__dict__ | {"pixels": big}))
+    net = create_network("efficientnet_lite0", num_classes=2, in_channels=1, weights="imagenet")
+    read = []
+
+    def progress(stage, done, total, note):
+        if stage == "reading features":
+            read.append(total)
+
+    arguments = {"folder": tmp_path, "progress": progress}
+    found = fit(net, examples, Recipe(epochs=0), Normalization((0.5,), (0.5,)), **arguments)
+    assert set(read) == {64}
+    assert found.history[0]["val_auroc"] > 0.9
+
+
 def test_both_views_and_the_maximum_are_read(digits):
     net = create_network("resnet20", num_classes=2, in_channels=1).eval()
     rows = np.arange(5)

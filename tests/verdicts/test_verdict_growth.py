@@ -66,6 +66,30 @@ def test_a_forecast_covers_the_expected_error():
     assert covered / made >= 0.88
 
 
+def test_draws_from_one_collection_are_no_independent_looks():
+    """Parts held out twice bind the draws together: a correlation of the share held out, as the correction assumes."""
+    true, share, noise = 0.05 + 0.6 * 64**-0.7, 0.25, 0.02
+    covered = {0.0: [], share: []}
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        common = np.sqrt(share) * rng.normal(0, noise, len(SIZES))
+        own = np.sqrt(1 - share) * rng.normal(0, noise, (8, len(SIZES)))
+        values = 0.05 + 0.6 * SIZES**-0.7 + common + own
+        for held_out, found in covered.items():
+            curve = GrowthCurve(SIZES, values, held_out=held_out, seed=seed)
+            if not curve.refusal():
+                forecast = curve.forecast(32)
+                found.append(forecast.low <= true <= forecast.high)
+    assert len(covered[share]) > 100
+    assert np.mean(covered[share]) >= 0.88
+    assert np.mean(covered[0.0]) < 0.8
+
+
+def test_a_share_held_out_is_below_one():
+    with pytest.raises(EyelineError, match="allowed: 0 to below 1"):
+        GrowthCurve(SIZES, np.ones((8, 5)), held_out=1.0)
+
+
 def test_a_flat_curve_is_refused():
     refused = [GrowthCurve(SIZES, errors(seed, scale=0.0, floor=0.2), seed=seed) for seed in range(20)]
     assert sum("flat" in curve.refusal() for curve in refused) >= 18

@@ -27,7 +27,7 @@ from eyeline.checks import (
 from eyeline.errors import EyelineError
 from eyeline.images import DecodeOptions, ImageTable, read_images
 from eyeline.jobs.check_page import page_data
-from eyeline.jobs.inputs import choose_decoding
+from eyeline.jobs.inputs import choose_decoding, sample_rows
 from eyeline.jobs.looking import Looked, look_at_images
 from eyeline.progress import Progress, silent
 from eyeline.reports import Comparison, write_check
@@ -164,7 +164,7 @@ def _network_opinion(
         from eyeline.jobs.features import published_features
     except ModuleNotFoundError:  # the tier without PyTorch
         return None
-    rows = _sample(table, looked.scan.usable)
+    rows = sample_rows(table, np.flatnonzero(looked.scan.usable), MOST_EMBEDDED)
     part = table.select(rows)
     features = published_features(part, decode, network, progress=progress)
     if features is None:
@@ -293,18 +293,3 @@ def _unweighed(finding: Finding) -> Finding:
         message=f"{finding.message}, by thumbnails alone, which see little",
         effect=0.0,
     )
-
-
-def _sample(table: ImageTable, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rows for the network: all usable ones, or whole groups drawn by chance until there are enough."""
-    rows = np.flatnonzero(usable).astype(np.int64)
-    if len(rows) <= MOST_EMBEDDED:
-        return rows
-    rng = np.random.default_rng(0)
-    if table.groups is None:
-        return np.sort(rng.permutation(rows)[:MOST_EMBEDDED])
-    unit = np.unique(np.asarray(table.groups)[rows], return_inverse=True)[1]
-    order = rng.permutation(unit.max() + 1)
-    sizes = np.bincount(unit)[order]
-    chosen = order[: max(2, int(np.searchsorted(np.cumsum(sizes), MOST_EMBEDDED)))]
-    return rows[np.isin(unit, chosen)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eyeline.errors import EyelineError, ImageError
 from eyeline.images import DecodeOptions, ImageTable, decode_region
@@ -85,3 +86,17 @@ def display_names(paths: Sequence[str]) -> tuple[str, ...]:
     except ValueError:  # absolute and relative ones mixed
         return tuple(paths)
     return tuple(os.path.relpath(path, common) for path in paths) if common else tuple(paths)
+
+
+def sample_rows(table: ImageTable, rows: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """All of `rows`, or where they are more than `most`, so many of them drawn by chance, whole groups at a time."""
+    if len(rows) <= most:
+        return rows
+    rng = np.random.default_rng(seed)
+    if table.groups is None:
+        return np.sort(rng.permutation(rows)[:most])
+    unit = np.unique(np.asarray(table.groups)[rows], return_inverse=True)[1]
+    order = rng.permutation(unit.max() + 1)
+    sizes = np.bincount(unit)[order]
+    chosen = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most, side="right")))]
+    return rows[np.isin(unit, chosen)]

@@ -16,7 +16,7 @@ from eyeline.errors import EyelineError, ImageError
 from eyeline.files import write_atomically
 from eyeline.images import DecodeOptions, ImageTable, decode_image, make_folds, read_images
 from eyeline.jobs.features import published_features
-from eyeline.jobs.inputs import choose_decoding
+from eyeline.jobs.inputs import choose_decoding, sample_rows
 from eyeline.jobs.predict import find_images
 from eyeline.progress import Progress, silent
 from eyeline.reports import LearningData, write_learning
@@ -99,7 +99,8 @@ def learning_curve(
     ------
     EyelineError : no published weights are installed, or there are too few parts for a curve.
     """
-    table = _sample(read_images(source, good=good, group_by=group_by))
+    table = read_images(source, good=good, group_by=group_by)
+    table = table.select(sample_rows(table, np.arange(len(table)), MOST_IMAGES))
     decode = choose_decoding(table, image_size)
     table = _readable(table)
     features = _features(table, decode, network, progress)
@@ -107,13 +108,16 @@ def learning_curve(
     unit = "image" if table.groups is None else "part"
     sizes, errors, by_image = measure_growth(table, features, units, draws=draws, progress=progress)
     curves = {
-        name: GrowthCurve(sizes, errors[:, :, i], figure=name, unit=unit) for i, name in enumerate(FIGURES)
+        name: GrowthCurve(sizes, errors[:, :, i], figure=name, unit=unit, held_out=HELD_OUT)
+        for i, name in enumerate(FIGURES)
     }
     images_only: dict[str, Growth] = {}
     if table.groups is not None:
         counts = np.round(np.array(SHARES) * (1 - HELD_OUT) * len(table)).astype(int)
         images_only = {
-            name: GrowthCurve(counts, by_image[:, :, i], figure=name, unit="image").result()
+            name: GrowthCurve(
+                counts, by_image[:, :, i], figure=name, unit="image", held_out=HELD_OUT
+            ).result()
             for i, name in enumerate(FIGURES)
         }
     # Held-out parts are parts as well: what is asked is what comes on top of all there are.
@@ -276,20 +280,6 @@ def _parts_or_images(parts: Growth, images: Growth) -> str:
         f"From half to all of the parts {parts.figure} falls by {of_parts:.3f}; from half to all of the images, "
         f"of every part, by {of_images:.3f}."
     )
-
-
-def _sample(table: ImageTable, seed: int = 0) -> ImageTable:
-    if len(table) <= MOST_IMAGES:
-        return table
-    names = np.arange(len(table)) if table.groups is None else np.array(table.groups)
-    order = np.random.default_rng(seed).permutation(np.unique(names))
-    sizes = (
-        np.array([(names == name).sum() for name in order])
-        if table.groups is not None
-        else np.ones(len(order))
-    )
-    kept = order[np.cumsum(sizes) <= MOST_IMAGES]
-    return table.select(np.isin(names, kept))
 
 
 def _readable(table: ImageTable) -> ImageTable:

@@ -24,7 +24,7 @@ from eyeline.images import (
 from eyeline.jobs.check import second_opinion
 from eyeline.jobs.evaluate import figures_dict
 from eyeline.jobs.follow import is_follower, lead_ranks
-from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names
+from eyeline.jobs.inputs import choose_decoding, choose_weights, display_names, sample_rows
 from eyeline.jobs.judged import LeftOut, judge_images, rows_of, write_predictions
 from eyeline.jobs.looking import Looked, deal_parts, look_at_images, tie_duplicates
 from eyeline.jobs.options import TrainOptions, choose_device, choose_folds
@@ -51,10 +51,12 @@ from eyeline.training import (
     fit,
     freeze_batch_norm,
     seeded_weights,
+    use_bfloat16,
 )
 from eyeline.verdicts import Evaluation, Promises, Wishes
 
 HEAD_FOLDS = 5  # for the penalty of the fitted head, where there is a validation part
+MOST_COMPARED = 5000  # images that splits are compared on; a sample of whole groups beyond that
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,6 +200,7 @@ def train(
             "recipe": recipe.to_dict(),
             "network": wish.network,
             "weights": weights,
+            "precision": "bfloat16" if use_bfloat16(recipe, device) else "float32",
             "decode": decode.to_dict(),
             "data": table.summary(),
             "fingerprint": fingerprint,
@@ -322,25 +325,28 @@ def _prepare(
     if "protocols" in record:
         protocols = tuple(ProtocolResult.from_dict(row) for row in record["protocols"])
     if net.load_report is not None and (folds or "protocols" not in record):
+        looked_at = usable if folds else sample_rows(table, usable, MOST_COMPARED)
         freeze_batch_norm(net, recipe, normalize(cache.pixels[train[:1]]))
         found = embed_pixels(
             net,
             cache.pixels,
-            usable,
+            looked_at,
             normalize,
             half_turn=recipe.flips,
             maximum=net.gap_head,
             progress=progress,
         )
         if "protocols" not in record:
-            views = found.mean(axis=0)
-            protocols = compare_protocols(table.select(usable), views, progress=progress)
+            shown = sample_rows(table, looked_at, MOST_COMPARED)
+            views = found[:, np.searchsorted(looked_at, shown)].mean(axis=0)
+            protocols = compare_protocols(table.select(shown), views, progress=progress)
             findings = list(looked.findings)
             with suppress(EyelineError):  # too few groups or defects for two folds: nothing can be left out
-                findings += second_opinion(table, looked, usable, views, protocols, wish.network).findings
+                findings += second_opinion(table, looked, shown, views, protocols, wish.network).findings
             _record_findings(record, table, findings)
-        features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
-        features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
+        if len(looked_at) == len(usable):  # else training looks for itself
+            features = np.zeros((len(found), len(table), net.head.in_features), np.float32)
+            features[:, usable] = found[:, :, : net.head.in_features]  # what the last layer sees: no maximum
     elif "findings" not in record:
         _record_findings(record, table, list(looked.findings))
     examples = Examples(

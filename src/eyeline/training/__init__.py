@@ -11,6 +11,7 @@ from eyeline.training.inference import embed_pixels, predict_logits
 from eyeline.training.loop import Fit, fit
 from eyeline.training.lr_finder import RateSearch, find_learning_rate
 from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
+from eyeline.training.precision import use_bfloat16
 from eyeline.training.randomness import seeded_weights
 from eyeline.training.ranks import Ranks, join_ranks, told_rank
 from eyeline.training.recipe import Recipe
@@ -40,4 +41,5 @@ __all__ = [
     "recipe_text",
     "seeded_weights",
     "told_rank",
+    "use_bfloat16",
 ]

@@ -37,6 +37,7 @@ from eyeline.training.memory import give_freed_memory_back, keep_freed_memory, m
 from eyeline.training.mixing import mix
 from eyeline.training.objective import Answers, Labels, objective
 from eyeline.training.plan import PROBE_STEPS, Plan, make_plan, parameter_groups, steps_for_budget
+from eyeline.training.precision import in_bfloat16, use_bfloat16
 from eyeline.training.progressive import shrink, stage_of, stages
 from eyeline.training.rand_augment import rand_augment
 from eyeline.training.randomness import Purpose, torch_seed
@@ -156,6 +157,7 @@ class Trainer:
         self.answers = Answers(examples, recipe, normalize.device)
         self.freeze, self.seed, self.ranks = freeze, seed, ranks
         self.stages = stages(recipe)
+        self.bfloat16 = use_bfloat16(recipe, normalize.device)
         self.optimizer = torch.optim.AdamW(parameter_groups(net, recipe), fused=True)
         self.average = copy.deepcopy(net).eval().requires_grad_(False)
 
@@ -192,7 +194,9 @@ class Trainer:
         if self.freeze:  # no layer looks at more than one image, so parts change nothing but the memory
             parts = max(parts, memory_parts(x))
         for images, answers in zip(x.chunk(parts), labels.chunk(parts), strict=True):
-            loss = objective(net(images), answers, recipe, total)
+            with in_bfloat16(x.device.type, self.bfloat16):
+                logits = net(images)
+            loss = objective(logits.float(), answers, recipe, total)
             loss.backward()  # type: ignore[no-untyped-call]
             value += loss.item()
         return value

@@ -88,6 +88,11 @@ class Recipe:
         0.1,
         1,
     )
+    precision: str = setting(
+        "float32",
+        "of the passes in training; auto: bfloat16 where the machine multiplies it natively",
+        of=("auto", "float32", "bfloat16"),
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from eyeline.training.inference import embed_pixels
 from eyeline.training.progressive import check_sizes
 from eyeline.training.recipe import Recipe
 from eyeline.training.stochastic_depth import set_drop_path
+
+MOST_FITTED = 20_000  # images that the fitted head learns from; their features take 20 kB each
 
 
 def set_up(net: Network, examples: Examples, recipe: Recipe, normalize: Normalization) -> bool:
@@ -64,12 +68,20 @@ def start_head(
     if not recipe.fit_head or net.load_report is None:
         return None
     if examples.features is None:
+        few = _few(examples)
         features = embed_pixels(
-            net, examples.pixels, examples.train, normalize, half_turn=recipe.flips, progress=progress
+            net, few.pixels, few.train, normalize, half_turn=recipe.flips, progress=progress
         )
-    else:
-        features = examples.features[:, examples.train]
-    return put_head(net, features, examples, recipe).penalty
+        return put_head(net, features, few, recipe).penalty
+    return put_head(net, examples.features[:, examples.train], examples, recipe).penalty
+
+
+def _few(examples: Examples) -> Examples:
+    """At most `MOST_FITTED` training images, drawn by chance: more move a linear head no further."""
+    if len(examples.train) <= MOST_FITTED:
+        return examples
+    kept = np.sort(np.random.default_rng(0).permutation(len(examples.train))[:MOST_FITTED])
+    return replace(examples, train=examples.train[kept], folds=examples.folds[kept])
 
 
 def put_head(net: Network, features: NDArray[np.float32], examples: Examples, recipe: Recipe) -> FittedHead:

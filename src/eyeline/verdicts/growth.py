@@ -65,6 +65,7 @@ class GrowthCurve:
         figure: str = "error",
         unit: str = "part",
         confidence: float = 0.95,
+        held_out: float = 0.0,
         seed: int = 0,
     ) -> None:
         """Fit.
@@ -73,6 +74,10 @@ class GrowthCurve:
         ----------
         sizes : `(S,)`, rising.
         errors : `(D, S)`, one row a draw: held-out parts, and subsets of the others of each size, one within the next.
+        held_out : share of the parts that each draw holds out, where all draws come from one collection of parts. Then
+            they are no D independent looks: the spread of their mean is widened for what they have in common, by the
+            correction of Nadeau and Bengio 2003 ("Inference for the generalization error", section 4). 0 says that
+            every draw has parts of its own.
 
         Raises
         ------
@@ -91,14 +96,18 @@ class GrowthCurve:
                 f"{len(self.errors)}",
                 code="too_few",
             )
+        if not 0 <= held_out < 1:
+            raise EyelineError(f"held_out is {held_out}; allowed: 0 to below 1", code="bad_option")
         if not np.isfinite(self.errors).all():
             raise EyelineError("errors of a learning curve must be finite numbers")
         self.figure, self.unit, self.confidence = figure, unit, confidence
         draws = len(self.errors)
         rng = np.random.default_rng(seed)
         chosen = rng.integers(0, draws, (RESAMPLES, draws))
-        self.fitted = fit_power_law(self.sizes, self.errors.mean(axis=0)[None])[0]
-        self.resampled = self.errors[chosen].mean(axis=1)
+        mean = self.errors.mean(axis=0)
+        self.fitted = fit_power_law(self.sizes, mean[None])[0]
+        shared = np.sqrt(1 + draws * held_out / (1 - held_out))
+        self.resampled = mean + shared * (self.errors[chosen].mean(axis=1) - mean)
         self.again = fit_power_law(self.sizes, self.resampled)
 
     @property
