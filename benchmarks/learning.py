@@ -25,7 +25,7 @@ from eyeline.files import write_json
 from eyeline.images import ImageTable, read_images, synthetic_images
 from eyeline.jobs.features import published_features
 from eyeline.jobs.inputs import choose_decoding
-from eyeline.jobs.learning import FIGURES, balanced_head, head_errors, measure_growth
+from eyeline.jobs.learning import FIGURES, HELD_OUT, balanced_head, head_errors, measure_growth
 from eyeline.verdicts import GrowthCurve, auroc, choose_next, defect_scores, softmax, uncertainty
 
 RESULTS = Path(__file__).parent / "results" / "learning.json"
@@ -47,7 +47,7 @@ def forecasts(table: ImageTable, features: NDArray[np.floating], draws: int) -> 
         own = np.unique(units[half], return_inverse=True)[1]
         try:
             sizes, errors, _ = measure_growth(part, features[half], own, draws=8)
-            curve = GrowthCurve(sizes, errors[:, :, 0], figure=FIGURES[0])
+            curve = GrowthCurve(sizes, errors[:, :, 0], figure=FIGURES[0], held_out=HELD_OUT)
             found = curve.forecast(int(sizes[-1]))
         except EyelineError:
             refused += 1

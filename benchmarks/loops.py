@@ -7,7 +7,8 @@ flips, brightness and contrast, normalize) in a DataLoader of two workers, AdamW
 its default layout, whichever is faster. Both start from the same weights. Arms of Eyeline:
 
 - recipe: as `eyeline train` does it: pixels from the cache, batch norm folded, the first 45 % of the stages frozen;
-- all: the same with nothing frozen, so that both train every layer.
+- bfloat16: the same with `precision = "bfloat16"`;
+- all, all_bfloat16: the same two with nothing frozen, so that both sides train every layer.
 
 Each arm is a process of its own and they take turns. Images a second over the steps after the first two, loading
 included. The rate of fp32 matrix multiplication is measured beside it. Results: benchmarks/results/loops.json.
@@ -36,10 +37,11 @@ NETWORKS = {
     "resnet50": "resnet50",
     "convnext_tiny": "convnext_tiny",
 }
-ARMS = ("recipe", "all", "peer", "peer_channels_last")
+OWN = ("recipe", "bfloat16", "all", "all_bfloat16")
+ARMS = (*OWN, "peer", "peer_channels_last")
 
 
-def ours(name: str, weights: Path, steps: int, frozen: bool) -> float:
+def ours(name: str, weights: Path, steps: int, kind: str) -> float:
     import numpy as np
 
     from eyeline.images import DecodeOptions, open_cache, read_images
@@ -59,7 +61,12 @@ def ours(name: str, weights: Path, steps: int, frozen: bool) -> float:
         val=rows[:4],
         folds=rows % 5,
     )
-    recipe = Recipe(fit_head=False, batch_size=BATCH, **({} if frozen else {"frozen": 0.0}))
+    recipe = Recipe(
+        fit_head=False,
+        batch_size=BATCH,
+        frozen=0.0 if kind.startswith("all") else Recipe().frozen,
+        precision="bfloat16" if kind.endswith("bfloat16") else "float32",
+    )
     stamps: list[float] = []
 
     def progress(stage: str, done: int, total: int, note: str) -> None:
@@ -136,7 +143,7 @@ def arm(kind: str, name: str, weights: Path, steps: int) -> None:
     if kind.startswith("peer"):
         print(peer(name, weights, steps, kind.endswith("last")))
     else:
-        print(ours(name, weights, steps, frozen=kind == "recipe"))
+        print(ours(name, weights, steps, kind))
 
 
 def save_weights(name: str, path: Path) -> None:
@@ -185,15 +192,11 @@ def measure(name: str, steps: int, rounds: int, peak: float) -> dict[str, Any]:
         "peer": f"timm {NETWORKS[name]}",
         "images_per_second": {kind: round(value, 2) for kind, value in median.items()},
         "runs": {kind: [round(value, 2) for value in values] for kind, values in found.items()},
-        "ratio_recipe": round(median["recipe"] / best, 3),
-        "ratio_all": round(median["all"] / best, 3),
+        "ratios": {kind: round(median[kind] / best, 3) for kind in OWN},
         "of_matmul_rate": round(gflops / peak, 3),
     }
-    print(
-        f"{name:20} recipe {median['recipe']:6.1f}/s, all layers {median['all']:6.1f}/s, peer {best:6.1f}/s: "
-        f"x{row['ratio_recipe']:.2f} and x{row['ratio_all']:.2f}",
-        flush=True,
-    )
+    shown = ", ".join(f"{kind} {median[kind]:.1f}/s (x{median[kind] / best:.2f})" for kind in OWN)
+    print(f"{name:20} {shown}, peer {best:.1f}/s", flush=True)
     return row
 
 

@@ -17,7 +17,7 @@ def use_bfloat16(recipe: Recipe, device: str) -> bool:
     if recipe.precision != "auto":
         return recipe.precision == "bfloat16"
     if device != "cpu":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.11 has it
     return able.get("avx512_bf16", False) or able.get("amx_bf16", False)
 
