@@ -166,6 +166,48 @@ def honesty() -> str:
     return "\n".join(rows)
 
 
+def loops() -> str:
+    rows = [
+        "| network | peer, images/s | recipe | recipe, bfloat16 | all layers | all layers, bfloat16 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in results("loops")["networks"]:
+        rates, kinds = row["images_per_second"], ("recipe", "bfloat16", "all", "all_bfloat16")
+        cells = [f"{rates[kind]:.1f} (×{row['ratios'][kind]:.2f})" for kind in kinds]
+        best = max(rates["peer"], rates["peer_channels_last"])
+        rows.append(f"| {row['network']} | {best:.1f} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def latency() -> str:
+    names = [row["contender"] for row in results("runtime")["latency"][0]["contenders"]]
+    found = {
+        row["network"]: {each["contender"]: each for each in row["contenders"]}
+        for row in results("runtime")["latency"]
+    }
+    rows = [f"| one decoded image, p50 / p99 ms | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
+    for name in names:
+        cells = [
+            f"{own[name]['p50_ms']:.1f} / {own[name]['p99_ms']:.1f}" if name in own else "refused"
+            for own in found.values()
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def files() -> str:
+    names = ("eyeline fp32", "eyeline int8", "PIL and onnxruntime", "fastai get_preds")
+    rows = [f"| files to verdicts, images/s | {' | '.join(names)} | share of the network |", "|---" * 6 + "|"]
+    for row in results("runtime")["files"]:
+        cells = [
+            f"{row['images_per_second'][n]:.0f}" if n in row["images_per_second"] else "–" for n in names
+        ]
+        rows.append(
+            f"| {row['network']}, {row['files'].upper()} | {' | '.join(cells)} | {row['share']['infer']:.0%} |"
+        )
+    return "\n".join(rows)
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/networks.md", "speed"): speed,
     ("docs/images.md", "loaders"): loaders,
@@ -173,6 +215,9 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/check.md", "duplicates"): duplicates,
     ("docs/check.md", "labels"): labels,
     ("docs/claims.md", "claims"): claims,
+    ("docs/training.md", "loops"): loops,
+    ("docs/shipping.md", "latency"): latency,
+    ("docs/shipping.md", "files"): files,
     ("docs/verdicts.md", "coverage"): coverage,
     ("docs/verdicts.md", "average"): average,
     ("docs/verdicts.md", "honesty"): honesty,
