@@ -3,6 +3,8 @@
     python benchmarks/scratch.py [--minutes 10] [--seeds 0 1 2] [--network resnet20] [--recipe scratch] [--threads 2]
 
 60,000 training images of which a fifth chooses the epoch, 10,000 test images that choose nothing, no published weights.
+`accuracy` takes the most probable class, as published figures do; `accuracy_of_verdicts` is what the inspector says, whose
+threshold between the good class and all others is chosen for balanced errors.
 The budget is that of training; seconds are those of the whole command. Entries already in the results file are not
 measured again. Where Fashion-MNIST lies is said by EYELINE_FASHION_MNIST, a folder with its four IDX files.
 Results: benchmarks/results/scratch.json.
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from eyeline.files import write_json
@@ -44,7 +47,7 @@ def main() -> None:
         about = {"network": options.network, "minutes": minutes, "recipe": recipe, "threads": options.threads}
         for seed in options.seeds:
             key = about | {"seed": seed, "image_size": options.image_size}
-            if any(key.items() <= entry.items() for entry in entries(options.output)):
+            if any(key.items() <= entry.items() and "accuracy" in entry for entry in entries(options.output)):
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 run = train(
@@ -57,13 +60,30 @@ def main() -> None:
                     seed=seed,
                     out=Path(folder) / "run",
                 )
-            found = {"accuracy": run.evaluation.accuracy.value, "seconds": round(run.seconds)}
+                found = {
+                    "accuracy": top_one(Path(folder) / "run" / "predictions.parquet"),
+                    "accuracy_of_verdicts": run.evaluation.accuracy.value,
+                    "seconds": round(run.seconds),
+                }
             write_json(options.output, {"entries": [*entries(options.output), key | found]})
             print(f"{options.network}, {minutes:g} min, seed {seed}: {found}", flush=True)
-        accuracies = [row["accuracy"] for row in entries(options.output) if about.items() <= row.items()]
+        accuracies = [
+            row["accuracy"]
+            for row in entries(options.output)
+            if about.items() <= row.items() and "accuracy" in row
+        ]
         print(
             f"{minutes:g} min: {np.mean(accuracies):.4f} +- {np.std(accuracies):.4f}, {len(accuracies)} seeds"
         )
+
+
+def top_one(predictions: Path) -> float:
+    """The share of the test part whose most probable class is the true one."""
+    test = pq.read_table(predictions, filters=[("split", "=", "test")])
+    names = [name for name in test.column_names if name.startswith("p_")]
+    best = np.column_stack([test[name].to_numpy() for name in names]).argmax(axis=1)
+    truth = np.array(test["truth"].to_pylist())
+    return float((np.array([name.removeprefix("p_") for name in names])[best] == truth).mean())
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
