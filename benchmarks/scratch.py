@@ -3,8 +3,8 @@
     python benchmarks/scratch.py [--minutes 10] [--seeds 0 1 2] [--network resnet20] [--recipe scratch] [--threads 2]
 
 60,000 training images of which a fifth chooses the epoch, 10,000 test images that choose nothing, no published weights.
-`accuracy` takes the most probable class, as published figures do; `accuracy_of_verdicts` is what the inspector says, whose
-threshold between the good class and all others is chosen for balanced errors.
+`accuracy` takes the most probable class, as published figures do; `accuracy_of_verdicts` is what the inspector says,
+whose threshold between the good class and all others is chosen for balanced errors.
 The budget is that of training; seconds are those of the whole command. Entries already in the results file are not
 measured again. Where Fashion-MNIST lies is said by EYELINE_FASHION_MNIST, a folder with its four IDX files.
 Results: benchmarks/results/scratch.json.
