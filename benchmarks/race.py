@@ -62,7 +62,11 @@ def by_eyeline(table: ImageTable, minutes: float, seed: int) -> list[dict[str, A
             out=Path(folder) / "run",
         )
     assert run.choice is not None
-    found = {"seconds": round(run.seconds, 1), "auroc": run.evaluation.auroc, "method": run.choice["method"]}
+    found = {
+        "seconds": round(run.seconds, 1),
+        "auroc": run.evaluation.auroc.value,
+        "method": run.choice["method"],
+    }
     return [found]
 
 
