@@ -14,11 +14,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from eyeline.files import write_atomically, write_json
+from eyeline.files import write_json
 from eyeline.jobs import measure_claims
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
-PAGE = Path(__file__).parents[1] / "docs" / "claims-measured.html"
 
 
 def report(stage: str, done: int, total: int, note: str) -> None:
@@ -45,8 +44,6 @@ def main() -> None:
         "claims": [claim.to_dict() for claim in judged.claims],
     }
     write_json(options.output, results)
-    if options.output == RESULTS:
-        write_atomically(PAGE, (options.out / "claims.html").read_text("utf-8"))
 
 
 if __name__ == "__main__":

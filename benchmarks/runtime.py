@@ -205,7 +205,7 @@ def measure_files(
             "files": kind,
             "images": len(files),
             "images_per_second": speeds,
-            "absent": absent,
+            "absent": {key: reason.replace(f"{folder}/", "") for key, reason in absent.items()},
             "over": {
                 ours: {key: ratio(found[key], found[ours]) for key in found if not key.startswith("eyeline")}
                 for ours in found

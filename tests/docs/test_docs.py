@@ -149,6 +149,8 @@ def test_every_relative_link_leads_somewhere(name: str) -> None:
             continue
         path, _, anchor = target.partition("#")
         found = page if not path else page.parent / path
+        if found.suffix == ".html":  # drawn when the site is built, which checks such links itself
+            continue
         assert found.exists(), target
         if anchor:
             assert anchor in headings(found), target

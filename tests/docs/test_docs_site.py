@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -39,12 +40,16 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     assert built.returncode == 0, built.stderr
     pages = sorted(tmp_path.rglob("*.html"))
     assert len(pages) > 10
+    measured = json.loads((ROOT / "benchmarks" / "results" / "claims.json").read_text("utf-8"))
+    story = (tmp_path / "claims-measured.html").read_text("utf-8")
+    assert all(claim["title"] in story for claim in measured["claims"])
     for page in pages:
         if page.name == "404.html":  # served from any depth, so its addresses are absolute paths
             continue
         reader = Loads()
         reader.feed(page.read_text("utf-8"))
-        assert reader.addresses
+        # The page of the measured claims is one file; all others have the site's style sheets.
+        assert bool(reader.addresses) == (page.name != "claims-measured.html")
         for address in reader.addresses:
             assert not re.match(r"([a-z]+:)?//", address), (page.name, address)
             assert (page.parent / address.partition("?")[0]).exists(), (page.name, address)
