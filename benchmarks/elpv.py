@@ -93,11 +93,19 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--recipe", default="elpv")
+    parser.add_argument(
+        "--precision", choices=["auto", "float32", "bfloat16"], help="Instead of the recipe's."
+    )
+    parser.add_argument("--epochs", type=int, help="Instead of the recipe's.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = find_recipe(options.recipe)
+    if options.precision:
+        recipe = recipe.replace(precision=options.precision)
+    if options.epochs:
+        recipe = recipe.replace(epochs=options.epochs)
     table = tied(read_images("elpv"))
     cache = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1))
     results = load(options.output)
@@ -159,7 +167,7 @@ def all_features(table: ImageTable, pixels: Any, recipe: Recipe) -> Any:
     from eyeline.training import freeze_batch_norm
 
     freeze_batch_norm(net, recipe, normalize(pixels[:1]))
-    return embed_pixels(net, pixels, rows, normalize, half_turn=recipe.flips)
+    return embed_pixels(net, pixels, rows, normalize, half_turn=recipe.half_turn)
 
 
 if __name__ == "__main__":

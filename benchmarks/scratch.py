@@ -3,8 +3,9 @@
     python benchmarks/scratch.py [--minutes 10] [--seeds 0 1 2] [--network resnet20] [--recipe scratch] [--threads 2]
 
 60,000 training images of which a fifth chooses the epoch, 10,000 test images that choose nothing, no published weights.
-`accuracy` takes the most probable class, as published figures do; `accuracy_of_verdicts` is what the inspector says,
-whose threshold between the good class and all others is chosen for balanced errors.
+`accuracy` takes the most probable class of the test images, as published figures do, and `validation` that of the
+fifth, which is what settings may be compared by. `accuracy_of_verdicts` is what the inspector says, whose threshold
+between the good class and all others is chosen for balanced errors.
 The budget is that of training; seconds are those of the whole command. Entries already in the results file are not
 measured again. Where Fashion-MNIST lies is said by EYELINE_FASHION_MNIST, a folder with its four IDX files.
 Results: benchmarks/results/scratch.json.
@@ -60,8 +61,11 @@ def main() -> None:
                     seed=seed,
                     out=Path(folder) / "run",
                 )
+                rows = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").open()]
                 found = {
                     "accuracy": top_one(Path(folder) / "run" / "predictions.parquet"),
+                    "validation": max(row["val_balanced_accuracy"] for row in rows),
+                    "steps": json.loads((Path(folder) / "run" / "run.json").read_text("utf-8"))["steps"],
                     "accuracy_of_verdicts": run.evaluation.accuracy.value,
                     "seconds": round(run.seconds),
                 }

@@ -26,7 +26,15 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(photos, tmp_path_factory):
     """Images taken as independent: about a dozen defects and a dozen good parts calibrate."""
-    return train(photos, epochs=0, out=tmp_path_factory.mktemp("run") / "kept", **ASKED)
+    stages = set()
+
+    def progress(stage, *_):
+        stages.add(stage)
+
+    found = train(photos, epochs=0, out=tmp_path_factory.mktemp("run") / "kept", progress=progress, **ASKED)
+    assert "reading features" in stages
+    assert "predicting" not in stages  # the features say it already
+    return found
 
 
 def rows_of(run, part):

@@ -39,6 +39,14 @@ def test_all_eight_views_of_a_square_occur():
     assert len(views) == 8
 
 
+def test_upright_pictures_are_mirrored_left_to_right_and_nothing_else():
+    image, upright = pictures(1, 5, 5, 1), STILL.replace(upright=True)
+    views = {augment(image, upright, seed=0, epoch=epoch, indices=[0])[0].tobytes() for epoch in range(50)}
+    assert views == {image.tobytes(), image[:, :, ::-1].tobytes()}
+    assert STILL.half_turn
+    assert not upright.half_turn  # nor does the fitted head see them upside down
+
+
 def test_switched_off_means_untouched():
     images = pictures(3, 8, 8, 3)
     off = STILL.replace(flips=False, turns=False)

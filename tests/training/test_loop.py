@@ -14,7 +14,15 @@ import torch
 from eyeline.errors import EyelineError, Interrupted
 from eyeline.images import read_images, split_images
 from eyeline.networks import create_network
-from eyeline.training import Examples, Normalization, Recipe, embed_pixels, fit
+from eyeline.training import (
+    Examples,
+    Normalization,
+    Recipe,
+    embed_pixels,
+    fit,
+    head_logits,
+    predict_logits,
+)
 from eyeline.training.balance import class_weights, undo_balance
 from eyeline.training.loop import Trainer
 from eyeline.training.plan import make_plan, parameter_groups, steps_for_budget
@@ -227,3 +235,11 @@ def test_both_views_and_the_maximum_are_read(digits):
             expected = torch.cat((last.mean((2, 3)), last.amax((2, 3))), 1)
             np.testing.assert_allclose(view, expected.numpy(), rtol=1e-5, atol=1e-6)
     assert embed_pixels(net, digits.pixels, rows, NORMALIZE).shape == (1, 5, net.head.in_features)
+
+
+def test_the_head_on_what_was_read_says_what_the_network_says(digits):
+    net = create_network("resnet20", num_classes=2, in_channels=1).eval()
+    rows = np.arange(40)
+    read = embed_pixels(net, digits.pixels, rows, NORMALIZE)[0]
+    whole = predict_logits(net, digits.pixels, rows, NORMALIZE)
+    np.testing.assert_allclose(head_logits(net, read), whole, rtol=1e-5, atol=1e-6)

@@ -242,7 +242,7 @@ def train(
         "budget": None if wish.budget is None else max(0.0, wish.budget - (time.monotonic() - started)),
         "resume": resume is not None,
     }
-    choice, left_out = None, None
+    choice, left_out, features = None, None, None
     with lead_ranks(shape, cache, examples, recipe, normalize, crossed=bool(folds), **arguments) as ranks:
         if folds:
             groups = None if table.groups is None else np.array(table.groups, dtype=object)[examples.train]
@@ -259,13 +259,23 @@ def train(
             )
             fitted, choice = crossed.fit, crossed.to_dict()
             left_out = LeftOut(rows=examples.train, logits=crossed.logits, folds=examples.folds)
+            if not crossed.fine_tuned and crossed.views == 1 and examples.features is not None:
+                features = examples.features[0]  # of every image, and still what the last layer sees
             if crossed.views > 1:
                 fitted = replace(fitted, network=Views(fitted.network, crossed.views))
         else:
             fitted = fit(net, examples, recipe, normalize, ranks=ranks, progress=progress, **arguments)
     notes += fitted.notes
     judged = judge_images(
-        fitted.network, table, cache, splits, normalize, wishes, progress, left_out=left_out
+        fitted.network,
+        table,
+        cache,
+        splits,
+        normalize,
+        wishes,
+        progress,
+        left_out=left_out,
+        features=features,
     )
     record |= {
         "choice": choice,
@@ -332,7 +342,7 @@ def _prepare(
             cache.pixels,
             looked_at,
             normalize,
-            half_turn=recipe.flips,
+            half_turn=recipe.half_turn,
             maximum=net.gap_head,
             progress=progress,
         )

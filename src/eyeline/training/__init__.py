@@ -7,7 +7,7 @@ from eyeline.training.crossfit import CrossFit, cross_fit
 from eyeline.training.examples import Examples
 from eyeline.training.folds import follow_folds
 from eyeline.training.head import FittedHead, fit_head
-from eyeline.training.inference import embed_pixels, predict_logits
+from eyeline.training.inference import embed_pixels, head_logits, predict_logits
 from eyeline.training.loop import Fit, fit
 from eyeline.training.lr_finder import RateSearch, find_learning_rate
 from eyeline.training.named import find_recipe, named_recipe, recipe_names, recipe_text
@@ -34,6 +34,7 @@ __all__ = [
     "fit_head",
     "follow_folds",
     "freeze_batch_norm",
+    "head_logits",
     "join_ranks",
     "named_recipe",
     "predict_logits",

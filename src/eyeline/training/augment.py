@@ -45,9 +45,9 @@ def augment(
     for position, index in enumerate(indices):
         draw = stream(seed, Purpose.AUGMENTATION, epoch, int(index)).random(7)
         view = images[position]
-        if recipe.turns and height == width and draw[0] < 0.5:
+        if recipe.turns and not recipe.upright and height == width and draw[0] < 0.5:
             view = view.swapaxes(0, 1)
-        rows = _moved(height, recipe.shift, draw[1], recipe.flips and draw[2] < 0.5)
+        rows = _moved(height, recipe.shift, draw[1], recipe.half_turn and draw[2] < 0.5)
         columns = _moved(width, recipe.shift, draw[3], recipe.flips and draw[4] < 0.5)
         moved[position] = view[rows[:, None], columns[None, :]]
         gain = 1 + recipe.contrast * (2 * draw[5] - 1)

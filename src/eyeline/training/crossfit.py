@@ -71,6 +71,11 @@ class CrossFit:
         }
 
     @property
+    def fine_tuned(self) -> bool:
+        """Whether more of the network than its head was changed."""
+        return self.method == TUNED
+
+    @property
     def text(self) -> str:
         """What was chosen, and by how much."""
         name = "AUROC" if self.figure == "auroc" else self.figure
@@ -82,7 +87,7 @@ class CrossFit:
             views = f" Several views of each image do not pay: {self.views_gain.difference:+.3f}."
         if self.gain is None or self.tuned is None:
             return f"A head fitted on frozen features; {name} {self.head:.3f} on left-out images.{views}"
-        gain, chosen = self.gain, self.method == TUNED
+        gain, chosen = self.gain, self.fine_tuned
         units = (
             f"{gain.images:,} images"
             if gain.groups is None
@@ -133,9 +138,9 @@ def cross_fit(
     train = examples.train
     freeze_batch_norm(net, recipe, normalize(examples.pixels[train[:1]]))
     if examples.features is None:
-        features = np.zeros((1 + recipe.flips, len(examples.targets), net.head.in_features), np.float32)
+        features = np.zeros((1 + recipe.half_turn, len(examples.targets), net.head.in_features), np.float32)
         features[:, train] = embed_pixels(
-            net, examples.pixels, train, normalize, half_turn=recipe.flips, progress=progress
+            net, examples.pixels, train, normalize, half_turn=recipe.half_turn, progress=progress
         )
         examples = replace(examples, features=features)
     head_views, penalty = _fit_head_to_all(net, examples, recipe)

@@ -72,6 +72,13 @@ def predict_logits(
     return np.asarray(ranks.sum(torch.from_numpy(logits)).numpy())
 
 
+def head_logits(net: Network, features: Floats) -> Floats:
+    """Logits, float32 ``(N, K)``, of what `embed_pixels` gave for one view without maximum, ``(N, C)``."""
+    with torch.inference_mode():
+        found = net.head(torch.from_numpy(features).to(net.head.weight.device))
+    return np.asarray(found.cpu().numpy())
+
+
 def _run(
     net: Network,
     call: Callable[[Tensor], Tensor],

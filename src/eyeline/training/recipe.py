@@ -57,6 +57,7 @@ class Recipe:
     )
     flips: bool = setting(True, "mirror images both ways")
     turns: bool = setting(True, "turn square images by right angles")
+    upright: bool = setting(False, "what is up stays up: mirrored left to right only, and never turned")
     shift: float = setting(0.02, "largest shift, as a share of the side; edges are repeated", 0, 0.25)
     brightness: float = setting(0.1, "largest change of brightness, as a share of the range", 0, 0.9)
     contrast: float = setting(0.15, "largest change of contrast, as a factor around 1", 0, 0.9)
@@ -106,6 +107,11 @@ class Recipe:
                 raise _bad(item.name, value, " or ".join(rule["of"]))
             if kind in (int, float) and not rule["low"] <= value <= rule["high"]:
                 raise _bad(item.name, value, f"{rule['low']:g} to {rule['high']:g}")
+
+    @property
+    def half_turn(self) -> bool:
+        """Whether a picture upside down is as good a view as the picture."""
+        return self.flips and not self.upright
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""

@@ -70,7 +70,7 @@ def start_head(
     if examples.features is None:
         few = _few(examples)
         features = embed_pixels(
-            net, few.pixels, few.train, normalize, half_turn=recipe.flips, progress=progress
+            net, few.pixels, few.train, normalize, half_turn=recipe.half_turn, progress=progress
         )
         return put_head(net, features, few, recipe).penalty
     return put_head(net, examples.features[:, examples.train], examples, recipe).penalty
