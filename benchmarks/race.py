@@ -150,7 +150,14 @@ def main() -> None:
 def draw_picture(found: list[dict[str, Any]]) -> str:
     """AUROC over minutes on a logarithmic axis: a dot a run of Eyeline, a line a run of fastai."""
     lowest = min(point["auroc"] for entry in found for point in entry["curve"])
-    plot = Plot(x=(np.log(0.4), np.log(70)), y=(np.floor(20 * lowest) / 20, 1.0), width=720, height=400)
+    plot = Plot(
+        x=(np.log(0.4), np.log(70)),
+        y=(np.floor(20 * lowest) / 20, 1.0),
+        width=720,
+        height=420,
+        left=62,
+        top=32,
+    )
     plot.axes(
         "Minutes since the command began",
         "AUROC on held-out cells",
@@ -172,7 +179,7 @@ def draw_picture(found: list[dict[str, Any]]) -> str:
         points = sorted((np.log(e["curve"][0]["seconds"] / 60), e["curve"][0]["auroc"]) for e in own)
         if points:
             plot.line(*zip(*points, strict=True), "eyeline")
-    plot.text(plot.left + 8, 12, "● eyeline train, a run a dot   ─ fastai fine_tune, epoch by epoch", "")
+    plot.text(plot.left, 16, "● eyeline train, a run a dot   ─ fastai fine_tune, epoch by epoch", "")
     style = (
         "text{font:12px system-ui,sans-serif;fill:#444}.end{text-anchor:end}.middle{text-anchor:middle}"
         ".grid{stroke:#ddd}.axis{stroke:#888}path{fill:none;stroke-width:1.5}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,43 @@ def loops() -> str:
     return "\n".join(rows)
 
 
+def race() -> str:
+    rows = ["| on the same cells | minutes | AUROC |", "|---|---|---|"]
+    found = results("race")["entries"]
+    for entry in sorted((e for e in found if e["arm"] == "eyeline"), key=lambda e: e["minutes"]):
+        what = f"--budget {entry['minutes']:g}m" if entry["minutes"] else "--recipe probe"
+        rows.append(_race_row(f"`eyeline train {what}`, {entry['curve'][0]['method']}", entry["curve"][-1]))
+    for entry in sorted((e for e in found if e["arm"] == "fastai"), key=lambda e: (e["epochs"], e["rate"])):
+        name = f"fastai `fine_tune({entry['epochs']}, {entry['rate']:g})`"
+        rows.append(_race_row(f"{name}, its head alone", entry["curve"][0]))
+        rows.append(_race_row(f"{name}, end", entry["curve"][-1]))
+    return "\n".join(rows)
+
+
+def _race_row(name: str, point: dict[str, Any]) -> str:
+    return f"| {name} | {point['seconds'] / 60:.1f} | {point['auroc']:.3f} |"
+
+
+def cells() -> str:
+    rows = [
+        "| ELPV, held out | splits | head | tuned | eight views | seconds a split |",
+        "|---|---|---|---|---|---|",
+    ]
+    by: dict[str, list[dict[str, Any]]] = {}
+    for row in results("elpv")["rows"]:
+        settings = row["settings"]
+        name = f"{row['split']}, {settings['epochs']} epochs in {settings['precision']}"
+        by.setdefault(name, []).append(row)
+    for name, found in by.items():
+        means = [
+            f"{statistics.mean(row[arm]['auroc'] for row in found):.3f}"
+            for arm in ("head", "tuned", "eight views")
+        ]
+        seconds = statistics.median(row["seconds"] for row in found)
+        rows.append(f"| {name} | {len(found)} | {' | '.join(means)} | {seconds:.0f} |")
+    return "\n".join(rows)
+
+
 def latency() -> str:
     names = [row["contender"] for row in results("runtime")["latency"][0]["contenders"]]
     found = {
@@ -216,6 +254,8 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/check.md", "labels"): labels,
     ("docs/claims.md", "claims"): claims,
     ("docs/training.md", "loops"): loops,
+    ("docs/training.md", "race"): race,
+    ("docs/training.md", "cells"): cells,
     ("docs/shipping.md", "latency"): latency,
     ("docs/shipping.md", "files"): files,
     ("docs/verdicts.md", "coverage"): coverage,

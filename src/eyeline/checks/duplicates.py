@@ -14,7 +14,9 @@ every place (a scratch is a difference, not noise), and little against what rand
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,6 +48,7 @@ _SURELY_DIFFERENT = (
 _FEW = 500  # images among which every candidate is verified, since the space is learned from them
 _LEARNED = 1500  # images that the space is learned from
 _BATCH = 4096
+_PAIRS = 1024  # compared at a time, by each core
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,19 +192,28 @@ class _Search:
         return float(np.median(self._unexplained(a, b, 0)[0]))
 
     def _verified(self, a: Ints, b: Ints, turn: int, stage: str) -> tuple[Ints, Ints, Doubles]:
+        parts = [slice(start, start + _PAIRS) for start in range(0, len(a), _PAIRS)]
         left = np.empty(len(a))
-        for start in range(0, len(a), _BATCH):
-            one, other = a[start : start + _BATCH], b[start : start + _BATCH]
-            found, local = self._unexplained(one, other, turn)
-            found[local > LOCAL] = 1.0
-            # A blurred picture does not explain a sharp one, so where it failed narrowly the other way is tried.
-            close = np.flatnonzero((found >= self.most) & (local < 10 * LOCAL))
-            back, local = self._unexplained(other[close], one[close], _BACK.get(turn, turn))
-            found[close] = np.where(local > LOCAL, 1.0, back)
-            left[start : start + _BATCH] = found
-            self.progress(stage, min(start + _BATCH, len(a)), len(a), "")
+        pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="compare")
+        try:
+            found = pool.map(lambda part: self._left(a[part], b[part], turn), parts)
+            for part, values in zip(parts, found, strict=True):
+                left[part] = values
+                self.progress(stage, min(part.stop, len(a)), len(a), "")
+        finally:  # Ctrl-C waits for no more than what is under way
+            pool.shutdown(cancel_futures=True)
         keep = left < self.most
         return a[keep], b[keep], 1 - left[keep]
+
+    def _left(self, one: Ints, other: Ints, turn: int) -> Doubles:
+        """What the better of the two leaves unexplained of the other; 1 where one place differs too much."""
+        found, local = self._unexplained(one, other, turn)
+        found[local > LOCAL] = 1.0
+        # A blurred picture does not explain a sharp one, so where it failed narrowly the other way is tried.
+        close = np.flatnonzero((found >= self.most) & (local < 10 * LOCAL))
+        back, local = self._unexplained(other[close], one[close], _BACK.get(turn, turn))
+        found[close] = np.where(local > LOCAL, 1.0, back)
+        return found
 
     def _unexplained(self, a: Ints, b: Ints, turn: int) -> tuple[Doubles, Doubles]:
         first, second = self.smoothed[a].astype(np.float32), self.smoothed[b].astype(np.float32)
