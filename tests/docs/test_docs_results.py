@@ -217,6 +217,30 @@ def cells() -> str:
     return "\n".join(rows)
 
 
+def scratch() -> str:
+    rows = [
+        "| budget | network | seeds | most probable class right | verdicts right | whole command |",
+        "|---|---|---|---|---|---|",
+    ]
+    by: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for entry in results("scratch")["entries"]:
+        by.setdefault((entry["minutes"], entry["network"]), []).append(entry)
+    for (minutes, network), found in sorted(by.items()):
+        shares = [[100 * entry[key] for entry in found] for key in ("accuracy", "accuracy_of_verdicts")]
+        cells = [f"{statistics.mean(each):.2f} ± {statistics.pstdev(each):.2f} %" for each in shares]
+        seconds = statistics.median(entry["seconds"] for entry in found)
+        rows.append(f"| {minutes:g} min | {network} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} s |")
+    return "\n".join(rows)
+
+
+def large_table() -> str:
+    found = results("memory")["large"]
+    rows = ["| stage | seconds | peak, MB | of it not from files, MB |", "|---|---|---|---|"]
+    for name, stage in found["stages"].items():
+        rows.append(f"| {name} | {stage['seconds']} | {stage['peak_mb']} | {stage['anonymous_mb']} |")
+    return "\n".join(rows)
+
+
 def latency() -> str:
     names = [row["contender"] for row in results("runtime")["latency"][0]["contenders"]]
     found = {
@@ -256,6 +280,8 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/training.md", "loops"): loops,
     ("docs/training.md", "race"): race,
     ("docs/training.md", "cells"): cells,
+    ("docs/training.md", "scratch"): scratch,
+    ("docs/training.md", "large table"): large_table,
     ("docs/shipping.md", "latency"): latency,
     ("docs/shipping.md", "files"): files,
     ("docs/verdicts.md", "coverage"): coverage,

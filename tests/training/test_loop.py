@@ -137,6 +137,28 @@ def test_a_budget_becomes_steps_and_leaves_the_network_alone(digits):
     assert bits(net) == before
 
 
+def test_what_else_the_machine_does_for_a_moment_does_not_count(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("eyeline.training.plan.time.perf_counter", lambda: now)
+
+    def steps(hiccup):
+        counted = 0
+
+        def step(net, number):
+            nonlocal now, counted
+            counted += 1
+            now += 1.0 if hiccup and 2 <= counted <= 4 else 0.1
+
+        return steps_for_budget(
+            600.0, step, torch.nn.Identity(), batch_size=32, steps_per_epoch=100, validation=0
+        )
+
+    calm = steps(False)
+    assert 5900 < calm < 6000
+    # What was lost is taken off the time, but the rate is not thought to be that of the hiccup.
+    assert calm - 100 < steps(True) < calm
+
+
 def test_no_time_is_no_step(digits):
     net = network()
     trainer = Trainer(net, digits, QUICK, NORMALIZE, False, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from eyeline.networks import Network
 from eyeline.training.recipe import Recipe
 
 PROBE_STEPS = 3
+PROBE_SHARE, MOST_ROUNDS = 0.02, 25
 VALIDATION_COST = 1 / 3  # of an image, against a training step on it: one pass instead of three
 
 
@@ -50,15 +52,21 @@ def steps_for_budget(
 ) -> int:
     """How many training steps fit into `seconds`, validations of `validation` images included.
 
-    The rate is the mean of `probes` numbered steps on a copy of the network, which is then thrown away.
+    The rate is that of numbered steps on a copy of the network, which is then thrown away: the median over rounds of
+    `probes` steps, so that what else the machine does for a moment does not count. There are as many rounds as fit into
+    a fiftieth of the time, one at least and 25 at most.
     """
     probe = copy.deepcopy(net)
+    began = time.perf_counter()
     step(probe, -1)  # the first pass prepares kernels and memory
-    started = time.perf_counter()
-    for number in range(probes):
-        step(probe, number)
-    per_step = (time.perf_counter() - started) / probes
-    seconds -= per_step * (probes + 1)
+    rounds: list[float] = []
+    while not rounds or (sum(rounds) < PROBE_SHARE * seconds and len(rounds) < MOST_ROUNDS):
+        started = time.perf_counter()
+        for number in range(probes):
+            step(probe, number)
+        rounds.append(time.perf_counter() - started)
+    per_step = statistics.median(rounds) / probes
+    seconds -= time.perf_counter() - began
     per_validation = per_step / batch_size * VALIDATION_COST * validation
     epochs = seconds / (per_step * steps_per_epoch + per_validation)
     return max(0, int(epochs * steps_per_epoch))
