@@ -1,6 +1,7 @@
 """Does the learning curve foretell the error, and do the images chosen to be labelled next teach more than random ones?
 
-    python benchmarks/learning.py [--draws 20] [--rounds 6] [--skip-elpv] [--output benchmarks/results/learning.json]
+    python benchmarks/learning.py [--draws 20] [--rounds 6] [--skip-elpv]
+        [--parts 60 120] [--output benchmarks/results/learning.json]
 
 1. Forecast: from some of the parts a curve foretells the error with twice as many; how often its interval holds what
    then comes, which is measured on parts of its own: 60 or 120 of 480 synthetic parts, 22 of the 44 modules of ELPV.
@@ -133,6 +134,7 @@ def main() -> None:
     )
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--parts", nargs="+", type=int, default=[60, 120], help="that draw the curve")
     parser.add_argument("--skip-elpv", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -153,7 +155,7 @@ def main() -> None:
             "features_seconds": round(time.monotonic() - started, 1),
             "forecasts": [
                 forecasts(table, features, own, options.draws)
-                for own in ((60, 120) if name == "synthetic" else (parts // 2,))
+                for own in (options.parts if name == "synthetic" else [parts // 2])
             ],
             "label_next": label_next(table.select(few), features[few], options.draws, options.rounds),
             "seconds": round(time.monotonic() - started, 1),
@@ -161,7 +163,7 @@ def main() -> None:
         about = results[name]
         for found in about["forecasts"]:
             for way in ("widened", "plain"):
-                print(f"{name}, {found['parts']} parts, {way}: {found[way]}")
+                print(f"{name}, {found['parts']} parts, {way}: {found[way]}", flush=True)
             print(
                 f"  off by {found['mean_absolute_error']:.3f}, no change would be by "
                 f"{found['mean_absolute_error_of_no_change']:.3f}"

@@ -233,14 +233,6 @@ def scratch() -> str:
     return "\n".join(rows)
 
 
-def large_table() -> str:
-    found = results("memory")["large"]
-    rows = ["| stage | seconds | peak, MB | of it not from files, MB |", "|---|---|---|---|"]
-    for name, stage in found["stages"].items():
-        rows.append(f"| {name} | {stage['seconds']} | {stage['peak_mb']} | {stage['anonymous_mb']} |")
-    return "\n".join(rows)
-
-
 def latency() -> str:
     names = [row["contender"] for row in results("runtime")["latency"][0]["contenders"]]
     found = {
@@ -281,7 +273,6 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/training.md", "race"): race,
     ("docs/training.md", "cells"): cells,
     ("docs/training.md", "scratch"): scratch,
-    ("docs/training.md", "large table"): large_table,
     ("docs/shipping.md", "latency"): latency,
     ("docs/shipping.md", "files"): files,
     ("docs/verdicts.md", "coverage"): coverage,
