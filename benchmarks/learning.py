@@ -46,13 +46,13 @@ def forecasts(table: ImageTable, features: NDArray[np.floating], own: int, draws
     units = np.unique(np.array(table.groups), return_inverse=True)[1]
     count = int(units.max()) + 1
     rows: list[dict[str, Any]] = []
-    while len(rows) < draws:
+    for _ in range(draws):
         order = rng.permutation(count)
         mine, others = order[:own], order[own:]
-        half = np.isin(units, mine)
+        known = np.isin(units, mine)
         try:
             sizes, errors, _ = measure_growth(
-                table.select(half), features[half], np.unique(units[half], return_inverse=True)[1]
+                table.select(known), features[known], np.unique(units[known], return_inverse=True)[1]
             )
         except EyelineError:  # these parts hold too few of one kind
             continue
@@ -70,7 +70,7 @@ def forecasts(table: ImageTable, features: NDArray[np.floating], own: int, draws
             value, low, high = (float(x[0]) for x in curve.at(2 * largest))
             row[way] = {"error": value, "low": low, "high": high, "refused": curve.refusal()}
         rows.append(row)
-    found: dict[str, Any] = {"parts": own, "draws": draws}
+    found: dict[str, Any] = {"parts": own, "draws": len(rows)}
     for way in ("widened", "plain"):
         holds = np.array([row[way]["low"] <= row["true"] <= row[way]["high"] for row in rows])
         given = np.array([not row[way]["refused"] for row in rows])
