@@ -40,7 +40,7 @@ def forecasts(table: ImageTable, features: NDArray[np.floating], own: int, draws
     """What a curve through `own` parts foretells of twice its largest subset, and what so many parts really bring.
 
     The truth: heads on those parts and on as many of the others as are asked for, judged on all that are left, mean of
-    `TRUTHS` choices. Refused forecasts are judged too, since a refusal of intervals that would hold is a loss.
+    `TRUTHS` choices.
     """
     rng = np.random.default_rng(0)
     units = np.unique(np.array(table.groups), return_inverse=True)[1]
@@ -68,16 +68,14 @@ def forecasts(table: ImageTable, features: NDArray[np.floating], own: int, draws
         for way, held_out in {"widened": HELD_OUT, "plain": 0.0}.items():
             curve = GrowthCurve(sizes, errors[:, :, 0], figure=FIGURES[0], held_out=held_out)
             value, low, high = (float(x[0]) for x in curve.at(2 * largest))
-            row[way] = {"error": value, "low": low, "high": high, "refused": curve.refusal()}
+            row[way] = {"error": value, "low": low, "high": high, "falls": curve.falls}
         rows.append(row)
     found: dict[str, Any] = {"parts": own, "draws": len(rows)}
     for way in ("widened", "plain"):
         holds = np.array([row[way]["low"] <= row["true"] <= row[way]["high"] for row in rows])
-        given = np.array([not row[way]["refused"] for row in rows])
         found[way] = {
-            "given": int(given.sum()),
-            "held_of_given": int(holds[given].sum()),
-            "held_of_all": int(holds.sum()),
+            "held": int(holds.sum()),
+            "falls": int(sum(row[way]["falls"] for row in rows)),
             "median_width": float(np.median([row[way]["high"] - row[way]["low"] for row in rows])),
         }
     error = [row["plain"]["error"] - row["true"] for row in rows]

@@ -106,7 +106,7 @@ def learning(scale: float = 0.6, *, images: bool = True) -> LearningData:
         groups=43 if images else None,
         curves={"1 - AUROC": curve.result()},
         images_only={"1 - AUROC": flat.result()} if images else {},
-        forecasts=() if curve.refusal() else (curve.forecast(16), curve.forecast(32)),
+        forecasts=(curve.forecast(16), curve.forecast(32)),
         points={"1 - AUROC": errors},
         text="More parts help.",
     )
@@ -181,10 +181,10 @@ def test_the_curve_shows_every_defect_once(tmp_path: Path) -> None:
     assert "No size to rely on yet." in beyond.text
 
 
-def test_a_learning_curve_answers_or_says_that_it_cannot(tmp_path: Path) -> None:
+def test_a_learning_curve_answers_and_says_how_sure_it_is(tmp_path: Path) -> None:
     page = Page(write_learning(tmp_path / "l.html", learning()))
     assert "32 more parts: 1 - AUROC" in page.text
     assert "More images of the same parts" in page.text
     flat = Page(write_learning(tmp_path / "l.html", learning(0.0, images=False)))
-    assert "The learning curve is flat." in flat.text
+    assert "It is not sure that more parts help." in flat.text
     assert "More images of the same" not in flat.text

@@ -41,7 +41,7 @@ def learn(
 ) -> None:
     """What more labelled parts would bring, and which images to label next. Trains nothing but quick heads.
 
-    Says that the curve is flat or undetermined where it is.
+    Every forecast is an interval, and says where it leaves room for no gain at all.
 
     Example: eyeline learn photos/ --group-by '(?P<group>.+)_\\d+' --unlabelled new/
     """

@@ -123,18 +123,14 @@ def learning_curve(
     # Held-out parts are parts as well: what is asked is what comes on top of all there are.
     largest = int(sizes[-1])
     wanted = (max(1, largest // 2), largest) if more is None else (more,)
-    forecasts, refusals = [], []
-    for curve in curves.values():
-        for extra in wanted:
-            try:
-                forecasts.append(curve.forecast(extra))
-            except EyelineError as error:
-                if error.code != "no_forecast":
-                    raise
-                refusals.append(error.message)
+    forecasts = tuple(curve.forecast(extra) for curve in curves.values() for extra in wanted)
     found = {name: curve.result() for name, curve in curves.items()}
-    text = "; ".join(dict.fromkeys([forecast.text for forecast in forecasts] + refusals)) + "."
-    text = text[:1].upper() + text[1:]
+    text = "; ".join(forecast.text for forecast in forecasts) + "."
+    if unsure := [name for name, curve in found.items() if not curve.falls]:
+        text += (
+            f" From {sizes[0]:,} to {largest:,} {unit}s the {' and the '.join(unsure)} "
+            f"{'does' if len(unsure) == 1 else 'do'} not surely fall: more of the same kind may not help."
+        )
     if images_only:
         text += " " + _parts_or_images(found[FIGURES[0]], images_only[FIGURES[0]])
     listed = None
@@ -144,7 +140,7 @@ def learning_curve(
     result = Learned(
         curves=found,
         images_only=images_only,
-        forecasts=tuple(forecasts),
+        forecasts=forecasts,
         images=len(table),
         groups=None if table.groups is None else len(set(table.groups)),
         network=network,

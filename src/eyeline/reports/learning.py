@@ -78,18 +78,14 @@ def write_learning(path: str | Path, data: LearningData) -> Path:
 
 
 def _headline(curve: Growth, forecasts: Sequence[Forecast]) -> str:
-    if curve.refusal:
-        kind = "flat" if "flat" in curve.refusal else "not determined"
-        return f"The learning curve is {kind}."
-    best = forecasts[-1] if forecasts else None
-    if best is None:
-        return "The error still falls."
+    if not curve.falls:
+        return f"It is not sure that more {curve.unit}s help."
     forecast = max((f for f in forecasts if curve.figure in f.text), key=lambda f: f.more)
     return f"{counted(forecast.more, f'more {curve.unit}')}: {curve.figure} {forecast.low:.3f} to {forecast.high:.3f}."
 
 
 def _figure(name: str, curve: Growth, points: NDArray[np.float64] | None) -> dict[str, Any]:
-    return {"name": name, "plot": growth_plot(curve, points), "refusal": curve.refusal}
+    return {"name": name, "plot": growth_plot(curve, points), "falls": curve.falls}
 
 
 def growth_plot(curve: Growth, points: NDArray[np.float64] | None = None) -> Markup:

@@ -46,7 +46,7 @@ class Growth(Verdict):
     gain_low: float
     gain_high: float
     confidence: float
-    refusal: str  # why nothing can be foretold; empty when it can
+    falls: bool  # surely, from the smallest to the largest size
     curve_sizes: tuple[float, ...]
     curve: tuple[float, ...]
     low: tuple[float, ...]
@@ -127,32 +127,23 @@ class GrowthCurve:
             np.clip(np.maximum(bounds[:, 1], value), 0, 1),
         )
 
-    def refusal(self) -> str:
-        """Why nothing can be foretold; empty when it can."""
-        low, _ = percentile(self.resampled[:, 0] - self.resampled[:, -1], self.confidence, len(self.errors))
-        if low <= 0:
-            return (
-                f"the curve is flat: from {self.sizes[0]:.0f} to {self.sizes[-1]:.0f} {self.unit}s the {self.figure} "
-                "does not surely fall, so more of the same kind may not help"
-            )
-        _, below, above = self.at(2 * self.sizes[-1])
-        if above[0] - below[0] > self.current:
-            return (
-                f"undetermined: at twice as many {self.unit}s the {self.figure} may lie anywhere from {below[0]:.3f} "
-                f"to {above[0]:.3f}"
-            )
-        return ""
+    @property
+    def falls(self) -> bool:
+        """Whether the error surely falls from the smallest to the largest size."""
+        return self.gain[0] > 0
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """Bounds of the fall of the error from the smallest to the largest size."""
+        return percentile(self.resampled[:, 0] - self.resampled[:, -1], self.confidence, len(self.errors))
 
     def forecast(self, more: int) -> Forecast:
-        """What `more` new parts (or images) would bring.
+        """What `more` new parts (or images) would bring: an interval, and whether it leaves room for no gain at all.
 
         Raises
         ------
-        EyelineError : the curve is flat or undetermined, or `more` goes beyond four times the largest size.
+        EyelineError : `more` goes beyond four times the largest size.
         """
-        reason = self.refusal()
-        if reason:
-            raise EyelineError(reason, code="no_forecast")
         size = int(self.sizes[-1]) + more
         if more < 1 or size > FARTHEST * self.sizes[-1]:
             raise EyelineError(
@@ -162,23 +153,29 @@ class GrowthCurve:
             )
         value, low, high = (float(x[0]) for x in self.at(size))
         plural = "" if more == 1 else "s"
+        doubt = "" if self.falls and high < self.current else ", so it may not fall"
         return Forecast(
             more=more,
             size=size,
             error=value,
             low=low,
             high=high,
-            text=f"{more} more {self.unit}{plural} → {self.figure} in [{low:.3f}, {high:.3f}], now {self.current:.3f}",
+            text=f"{more} more {self.unit}{plural} → {self.figure} in [{low:.3f}, {high:.3f}], "
+            f"now {self.current:.3f}{doubt}",
         )
 
     def result(self) -> Growth:
         """All of it as plain values, with the curve drawn to twice the largest size."""
-        gains = self.resampled[:, 0] - self.resampled[:, -1]
-        low, high = percentile(gains, self.confidence, len(self.errors))
+        low, high = self.gain
         xs = np.geomspace(self.sizes[0], 2 * self.sizes[-1], 60)
         value, below, above = self.at(xs)
         mean = self.errors.mean(axis=0)
-        reason = self.refusal()
+        text = self.forecast(int(self.sizes[-1])).text + "."
+        if not self.falls:
+            text += (
+                f" From {self.sizes[0]:.0f} to {self.sizes[-1]:.0f} {self.unit}s the {self.figure} does not surely "
+                "fall: more of the same kind may not help."
+            )
         return Growth(
             figure=self.figure,
             unit=self.unit,
@@ -192,14 +189,12 @@ class GrowthCurve:
             gain_low=low,
             gain_high=high,
             confidence=self.confidence,
-            refusal=reason,
+            falls=self.falls,
             curve_sizes=tuple(xs.tolist()),
             curve=tuple(value.tolist()),
             low=tuple(below.tolist()),
             high=tuple(above.tolist()),
-            text=reason[:1].upper() + reason[1:] + "."
-            if reason
-            else self.forecast(int(self.sizes[-1])).text + ".",
+            text=text,
         )
 
 
