@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eyeline.checks.alignment import smooth, unexplained
-from eyeline.checks.neighbours import describe_thumbnails, nearest, unit_rows
+from eyeline.checks.neighbours import SIDE, describe_thumbnails, nearest, unit_rows
 from eyeline.errors import EyelineError
 from eyeline.progress import Progress, silent
 
@@ -104,7 +104,7 @@ def find_duplicates(
     )
     rows = np.flatnonzero(alone)
     if len(rows) > 1:
-        search = _Search(thumbnails[rows], seed, progress)
+        search = _Search(thumbnails, rows, seed, progress)
         for kind, found in (("near", search.near()), ("turned", search.turned() if turned else None)):
             if found is not None:
                 exact.add(kind, rows[found[0]], rows[found[1]], found[2])
@@ -144,20 +144,29 @@ def _equal(digests: Sequence[str]) -> tuple[Ints, Ints]:
 
 
 class _Search:
-    """Candidates and their verification for one set of thumbnails."""
+    """Candidates and their verification for some of the thumbnails; from here on these are numbered anew.
 
-    def __init__(self, thumbnails: NDArray[np.uint8], seed: int, progress: Progress) -> None:
-        self.thumbnails = thumbnails
-        # Half precision keeps 100,000 of them within 200 MB; its rounding is below the noise of a camera.
-        self.smoothed = np.empty((len(thumbnails), _SIDE // 2, _SIDE // 2), dtype=np.float16)
-        for start in range(0, len(thumbnails), _BATCH):
-            self.smoothed[start : start + _BATCH] = smooth(thumbnails[start : start + _BATCH])
+    What is large is made a batch at a time: 2.2 KB an image stay, half of a thumbnail.
+    """
+
+    def __init__(self, thumbnails: NDArray[np.uint8], chosen: Ints, seed: int, progress: Progress) -> None:
+        self.thumbnails, self.chosen = thumbnails, chosen
         self.rng = np.random.default_rng(seed)
         self.progress = progress
-        plain = describe_thumbnails(thumbnails)
-        self.mean = plain.mean(axis=0)
-        self.space = _telling_directions(thumbnails, plain, self.rng)
-        self.rows = unit_rows((plain - self.mean) @ self.space)
+        n = len(chosen)
+        # Half precision keeps 100,000 of them within 200 MB; its rounding is below the noise of a camera.
+        self.smoothed = np.empty((n, _SIDE // 2, _SIDE // 2), dtype=np.float16)
+        total = np.zeros(SIDE * SIDE)
+        for batch in _batches(n):
+            part = thumbnails[chosen[batch]]
+            self.smoothed[batch] = smooth(part)
+            total += describe_thumbnails(part).sum(axis=0, dtype=np.float64)
+        self.mean = (total / n).astype(np.float32)
+        learned = chosen[self.rng.permutation(n)[:_LEARNED]]
+        self.space = _telling_directions(thumbnails[learned], self.mean)
+        self.rows = np.empty((n, self.space.shape[1]), dtype=np.float32)
+        for batch in _batches(n):
+            self.rows[batch] = self._placed(thumbnails[chosen[batch]])
         self.most = min(UNEXPLAINED, 0.1 * self._typical())
 
     def near(self) -> tuple[Ints, Ints, Doubles]:
@@ -171,9 +180,7 @@ class _Search:
         asked = np.sort(self.rng.permutation(n)[:_MOST_TURNED])
         parts = []
         for turn in (1, 2, 4, 5, 6, 7):  # a turn by 270 degrees is one by 90 seen from the other image
-            queries = unit_rows(
-                (describe_thumbnails(_turn(self.thumbnails[asked], turn)) - self.mean) @ self.space
-            )
+            queries = self._placed(_turn(self.thumbnails[self.chosen[asked]], turn))
             other, similar = nearest(self.rows, min(3, n), queries=queries)
             a, b = _unordered(asked, other, similar, n, ordered=turn == 1)
             a, b, score = self._verified(a, b, turn, "comparing turned pixels")
@@ -183,6 +190,10 @@ class _Search:
             parts.append((a[~even], b[~even], score[~even]))
         a, b, score = (np.concatenate(part) for part in zip(*parts, strict=True))
         return a, b, score
+
+    def _placed(self, thumbnails: NDArray[np.uint8]) -> Floats:
+        """Where they lie in the space `(B, d)`, at length 1."""
+        return unit_rows((describe_thumbnails(thumbnails) - self.mean) @ self.space)
 
     def _typical(self) -> float:
         """What one image leaves of another at random, in the median."""
@@ -244,19 +255,24 @@ def _unordered(
     return code // n, code % n
 
 
-def _telling_directions(thumbnails: NDArray[np.uint8], plain: Floats, rng: np.random.Generator) -> Floats:
-    """Directions `(D, d)` in which images differ most against how a shift of 3 % moves one image."""
-    chosen = rng.permutation(len(plain))[:_LEARNED]
+def _batches(n: int) -> list[slice]:
+    return [slice(start, min(start + _BATCH, n)) for start in range(0, n, _BATCH)]
+
+
+def _telling_directions(thumbnails: NDArray[np.uint8], mean: Floats) -> Floats:
+    """Directions `(D, d)` in which images differ most against how a shift of 3 % moves one image.
+
+    They are learned from `thumbnails`, a sample of images of which `mean` `(D,)` is the mean.
+    """
+    plain = describe_thumbnails(thumbnails)
     line = np.arange(_SIDE)
     within = np.zeros((plain.shape[1], plain.shape[1]))
     moves = [(down, right) for down in (-2, 0, 2) for right in (-2, 0, 2) if down or right]
     for down, right in moves:
         rows, columns = np.clip(line + down, 0, _SIDE - 1), np.clip(line + right, 0, _SIDE - 1)
-        step = (
-            describe_thumbnails(thumbnails[chosen][:, rows][:, :, columns]).astype(np.float64) - plain[chosen]
-        )
-        within += step.T @ step / len(chosen)
-    spread = (plain[chosen] - plain.mean(axis=0)).astype(np.float64)
+        step = describe_thumbnails(thumbnails[:, rows][:, :, columns]).astype(np.float64) - plain
+        within += step.T @ step / len(plain)
+    spread = (plain - mean).astype(np.float64)
     between = spread.T @ spread / len(spread)
     # Noise moves an image a little in every direction.
     values, vectors = np.linalg.eigh(within + 2e-3 * np.trace(within) / len(within) * np.eye(len(within)))

@@ -38,8 +38,9 @@ def describe_thumbnails(thumbnails: NDArray[np.uint8], side: int = SIDE) -> Floa
     for start in range(0, n, 4096):  # the sums of all at once would be as large as the thumbnails
         part = thumbnails[start : start + 4096]
         blocks = part.reshape(len(part), side, height // side, side, width // side)
-        rows[start : start + 4096] = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(part), -1)
-    return unit_rows(rows - rows.mean(axis=1, keepdims=True))
+        means = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(part), -1)
+        rows[start : start + 4096] = unit_rows(means - means.mean(axis=1, keepdims=True))
+    return rows
 
 
 def unit_rows(vectors: ArrayLike) -> Floats:
