@@ -107,7 +107,7 @@ def plain_loop(o: dict[str, Any]) -> tuple[Work, str]:
 
 
 def fastai(o: dict[str, Any]) -> tuple[Work, str]:
-    """`Learner.get_preds` on the same files, network and weights; 64 images a batch, two loader processes."""
+    """`Learner.get_preds` on the same files, network and weights of the run; 64 images a batch, two loaders."""
     import torch
 
     _networks_tests()
@@ -120,7 +120,14 @@ def fastai(o: dict[str, Any]) -> tuple[Work, str]:
     torch.set_num_threads(o["threads"])
     files, side = _files(o), o["side"]
     net = create_network(o["network"], num_classes=2, in_channels=o["channels"], image_size=(side, side))
-    tensors, _ = read_tensors(Path(o["run"]) / "checkpoints" / "best.safetensors")
+    run = Path(o["run"])  # a run that keeps its fitted head has the networks of its folds alone
+    tensors, _ = read_tensors(
+        next(
+            path
+            for path in (run / "checkpoints/best.safetensors", run / "folds/1/network.safetensors")
+            if path.exists()
+        )
+    )
     if set(tensors) != set(net.state_dict()):
         fold_batch_norm(net, torch.zeros(1, o["channels"], side, side))
     net.load_state_dict(tensors)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eyeline.errors import EyelineError
-from eyeline.runtime import Inspector, load
+from eyeline.errors import EyelineError, GateError
+from eyeline.runtime import Engine, Inspector, Outputs, load
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_an_endless_source_is_read_only_as_far_as_needed(inspector: Inspector) -
     assert all(verdict.error is None for verdict in first)
     verdicts.close()  # type: ignore[attr-defined]
     for thread in threading.enumerate():
-        if thread.name.startswith("eyeline-decode"):
+        if thread.name.startswith("eyeline-judge"):
             thread.join(5)
     assert threading.active_count() <= before
 
@@ -99,3 +100,42 @@ def test_wrong_use(inspector: Inspector) -> None:
     for one in ("a.png", Path("a.png"), b"", np.zeros((2, 2), np.uint8)):
         with pytest.raises(EyelineError, match="inspect takes one"):
             inspector.predict(one)  # type: ignore[arg-type]
+
+
+def test_many_are_judged_side_by_side_one_thread_a_run(
+    artifact_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, str]] = []
+    run = Engine.run
+
+    def watched(self: Engine, pixels: np.ndarray) -> Outputs:
+        seen.append((len(pixels), self.threads, threading.current_thread().name.rpartition("_")[0]))
+        return run(self, pixels)
+
+    inspector = load(artifact_path, threads=2)
+    monkeypatch.setattr(Engine, "run", watched)
+    readable = [path for path in sorted(folder.iterdir()) if path.stem not in ("05", "13")]
+    list(inspector.predict(readable))
+    golden, judged = seen[0], seen[1:]
+    assert golden[:2] == (1, 1)  # the second engine shows a golden image as well before it judges
+    assert sorted(size for size, _, _ in judged) == [3, 4, 4, 4, 4]
+    assert {threads for _, threads, _ in judged} == {1}
+    assert {name for _, _, name in judged} == {"eyeline-judge"}
+    seen.clear()
+    list(inspector.predict(readable[:4]))  # one batch: all threads together
+    assert [found[:2] for found in seen] == [(4, 2)]
+
+
+def test_a_second_engine_that_answers_otherwise_is_refused(
+    artifact_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspector = load(artifact_path, threads=2)
+    run = Engine.run
+
+    def off(self: Engine, pixels: np.ndarray) -> Outputs:
+        found = run(self, pixels)
+        return replace(found, probabilities=found.probabilities[:, ::-1]) if self.threads == 1 else found
+
+    monkeypatch.setattr(Engine, "run", off)
+    with pytest.raises(GateError, match="a golden image gives other probabilities here"):
+        list(inspector.predict(sorted(folder.iterdir())))

@@ -34,7 +34,10 @@ def predictions(
     progress: Progress = silent,
 ) -> Iterator[Verdict]:
     """Verdicts in order, reporting progress; `before` images were judged earlier."""
-    for number, verdict in enumerate(inspector.predict(files, batch=batch, tiling=tiling), start=before + 1):
+    # The rest of a stopped run goes the way that the whole went, however little it is: equal to the last bit.
+    workers = inspector.cores + 1 if before else None
+    verdicts = inspector.predict(files, batch=batch, workers=workers, tiling=tiling)
+    for number, verdict in enumerate(verdicts, start=before + 1):
         progress("judging", number, before + len(files), "")
         yield verdict
 

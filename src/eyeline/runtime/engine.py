@@ -41,14 +41,16 @@ class Engine:
     ----------
     data : a file that `open_artifact` or `read_graph` has checked.
     threads : for one run; None takes the processors this process may use, at most 8.
+    streams : runs that may go on at the same time, each with its threads. More may be asked for, and wait for a turn.
 
     Raises
     ------
     EyelineError : ``bad_option`` for the threads, ``engine`` when onnxruntime cannot use the graph.
     """
 
-    def __init__(self, data: bytes, *, threads: int | None = None) -> None:
-        self.threads = _checked_threads(threads)
+    def __init__(self, data: bytes, *, threads: int | None = None, streams: int = 1) -> None:
+        self.threads, self.streams = _checked_threads(threads), streams
+        self._data = data
         self.outputs, self.input_shape = self._open(data)
 
     @property
@@ -77,6 +79,10 @@ class Engine:
             raise EyelineError(f"onnxruntime refuses the graph: {reason(error)}", code="engine") from error
         (image,) = self._session.get_inputs()
         return [output.name for output in self._session.get_outputs()], tuple(image.shape[1:])
+
+    def parallel(self, streams: int) -> Engine:
+        """The same graph on one thread a run, for so many runs at the same time."""
+        return self if self.threads == streams == 1 else type(self)(self._data, threads=1, streams=streams)
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Judge images uint8 ``(N, H, W, C)``, already at the size of the network.

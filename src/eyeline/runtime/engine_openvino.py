@@ -36,7 +36,6 @@ class OpenVinoEngine(Engine):
         self._core = self._openvino.Core()
         self._lock, self._local = threading.Lock(), threading.local()
         self._compiled: dict[int, Any] = {}
-        self._data = data
         try:
             model = self._core.read_model(data)
         except Exception as error:  # RuntimeError, mostly
@@ -77,9 +76,9 @@ class OpenVinoEngine(Engine):
         model = self._core.read_model(self._data)
         model.reshape({"image": [count, *self.input_shape]})
         settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": self.threads,
-            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": self.threads * self.streams,
+            "NUM_STREAMS": self.streams,
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }

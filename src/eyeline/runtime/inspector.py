@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from eyeline.errors import EyelineError, GateError, one_line
 from eyeline.images import Box, Tiles, Tiling, open_tiles, prepare_image
 from eyeline.runtime.artifact import Artifact, open_artifact
 from eyeline.runtime.contract import Contract, GoldenImage
-from eyeline.runtime.engine import Engine, Outputs
+from eyeline.runtime.engine import Engine, Outputs, available_threads
 from eyeline.runtime.engines import EngineChoice, open_engine, remembered_choice
 from eyeline.runtime.signature import check_signature
 from eyeline.runtime.tiles import merge_tiles
@@ -42,12 +43,13 @@ def load(
     Parameters
     ----------
     path : the ``.onnx`` file, or its bytes.
-    threads : of one inference; None takes those of the engine's choice, else the processors of this process, at most 8.
+    threads : at most so many are busy; None takes the processors of this process, at most 8, and for a single image as
+        many as ``eyeline bench`` found best.
     engine : ``onnxruntime``, ``openvino``, or ``auto``: what ``eyeline bench`` found fastest for this artifact on this
         machine, and onnxruntime when it was never asked.
     key : a public key; the artifact must then carry a right signature by it, ``<path>.sig``.
     verify : replay one golden image first; it doubles as the warm-up, and `verify_artifact` replays all. Another engine
-        than onnxruntime replays all of them here.
+        than onnxruntime replays all of them here, and so does either when it first judges many.
 
     Raises
     ------
@@ -64,38 +66,35 @@ def load(
         choice = EngineChoice(choice.engine, choice.threads if threads is None else threads)
     try:
         try:
-            return _opened(artifact, choice, verify)
+            return Inspector(
+                artifact, threads=threads, engine=open_engine(artifact.data, choice), verify=verify
+            )
         except EyelineError:
             if engine != "auto" or choice.engine == "onnxruntime":
                 raise  # a remembered engine may be gone or have changed; nobody asked for it by name
-            return _opened(artifact, EngineChoice("onnxruntime", threads), verify)
+            return Inspector(artifact, threads=threads, verify=verify)
     except EyelineError as error:
         raise type(error)(error.message, code=error.code, path=artifact.path, hint=error.hint) from error
-
-
-def _opened(artifact: Artifact, choice: EngineChoice, verify: bool) -> Inspector:
-    inspector = Inspector(artifact, engine=open_engine(artifact.data, choice))
-    if verify:
-        golden, allowed = artifact.contract.golden, artifact.contract.tolerance
-        replayed = golden[:1] if choice.engine == "onnxruntime" else golden
-        difference, changed = inspector.replay(replayed)
-        if changed or not difference <= allowed:
-            raise GateError(
-                f"a golden image gives other probabilities here, by {difference:.2g} where {allowed:g} is allowed",
-                code="golden",
-                hint="see eyeline verify",
-            )
-    return inspector
 
 
 class Inspector:
     """Judges pictures by an artifact. Several threads may use one inspector at the same time."""
 
     def __init__(
-        self, artifact: Artifact, *, threads: int | None = None, engine: Engine | None = None
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        engine: Engine | None = None,
+        verify: bool = False,
     ) -> None:
         self.artifact = artifact
         self.engine = engine or Engine(artifact.data, threads=threads)
+        self.cores = threads or available_threads()
+        """Threads that `predict` keeps busy; one image may be judged faster by fewer."""
+        self._verify, self._lock = verify, threading.Lock()
+        self._parallel: Engine | None = None
+        self._check(self.engine)
 
     @property
     def contract(self) -> Contract:
@@ -115,7 +114,7 @@ class Inspector:
 
         Never raises for the picture's sake: a verdict with `error` says what is wrong with it.
         """
-        return next(self._finish([(source, self._prepare(source, tiling))], BATCH))
+        return self._judge_all([source], BATCH, tiling, self.engine)[0]
 
     def predict(
         self,
@@ -127,20 +126,22 @@ class Inspector:
     ) -> Iterator[Verdict]:
         """Judge many pictures, in order; a verdict each, whatever happens.
 
-        Reading and decoding run in `workers` threads while the network runs. At most a few batches are held,
-        so `sources` may be endless.
+        Each of `workers` threads takes a batch from file to verdicts by itself, the network on one thread: cores that
+        share one run wait for each other at every layer. A batch a worker is held, and one more, so `sources` may be
+        endless.
 
         Parameters
         ----------
         batch : images in one run of the network, 1 to 64. More than 8 wins nothing on a processor.
-        workers : threads that decode; None takes as many as the network's.
+        workers : None takes one more than `cores`, since one may be waiting for the disk; a single batch is then left
+            to all threads of the engine together.
         tiling : judge every picture in tiles; see `inspect`.
         """
         if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
             raise EyelineError(f"batch is {batch!r}; allowed: 1 to {MAX_BATCH}", code="bad_option")
         if isinstance(sources, str | bytes | Path | np.ndarray):
             raise EyelineError("predict takes a list of images; inspect takes one", code="bad_option")
-        return self._predict(iter(sources), batch, workers or self.engine.threads, tiling)
+        return self._predict(iter(sources), batch, workers, tiling)
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """The plain outputs for pixels ``(N, H, W, C)`` that `prepare_image` has prepared."""
@@ -148,48 +149,81 @@ class Inspector:
 
     def replay(self, golden: Iterable[GoldenImage]) -> tuple[float, int]:
         """Run golden images: the largest difference of a probability, and how many decisions changed."""
+        return self._replay(self.engine, golden)
+
+    def _replay(self, engine: Engine, golden: Iterable[GoldenImage]) -> tuple[float, int]:
         contract, difference, changed = self.contract, 0.0, 0
         for image in golden:
-            found = self.engine.run(image.pixels(contract.decode.channels)[None])
+            found = engine.run(image.pixels(contract.decode.channels)[None])
             off = np.abs(found.probabilities[0] - np.array(image.probabilities)).max()
             difference = max(difference, float(off))
             changed += self._decisions(found)[0][1] != image.decision
         return difference, changed
 
     def _predict(
-        self, sources: Iterator[Source], batch: int, workers: int, tiling: Tiling | None
+        self, sources: Iterator[Source], batch: int, workers: int | None, tiling: Tiling | None
     ) -> Iterator[Verdict]:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="eyeline-decode")
-        pending: deque[tuple[Source, Future[Prepared]]] = deque()
-        # Pictures for tiles are held at their own size: two at a time.
-        pictures, ahead = (batch, 2 * batch + workers) if tiling is None else (1, 2)
+        # Pictures for tiles are held at their own size: two at a time, and all threads share the tiles.
+        pictures, most = (batch, workers or self.cores + 1) if tiling is None else (1, 2)
+        chunks = iter(lambda: list(islice(sources, pictures)), [])
+        start = list(islice(chunks, 2))
+        engine = self.engine
+        if tiling is None and (workers is not None or len(start) > 1):  # for one batch no second engine pays
+            engine = self._parallel_engine()
+        chunks = chain(start, chunks)
+        pool = ThreadPoolExecutor(most, thread_name_prefix="eyeline-judge")
+        pending: deque[Future[list[Verdict]]] = deque()
         try:
             while True:
-                # One batch is being judged and one is being decoded; nothing more is held.
-                for source in islice(sources, ahead - len(pending)):
-                    pending.append((source, pool.submit(self._prepare, source, tiling)))
+                for chunk in islice(chunks, most + 1 - len(pending)):
+                    pending.append(pool.submit(self._judge_all, chunk, batch, tiling, engine))
                 if not pending:
                     return
-                chunk = [pending.popleft() for _ in range(min(pictures, len(pending)))]
-                yield from self._finish([(source, future.result()) for source, future in chunk], batch)
+                yield from pending.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _finish(self, prepared: list[tuple[Source, Prepared]], batch: int) -> Iterator[Verdict]:
-        """A verdict each, in order; pictures that came in tiles are judged one after the other."""
-        whole = [(_name(source), pixels) for source, pixels in prepared if isinstance(pixels, np.ndarray)]
-        verdicts = iter(self._judge(whole))
-        for source, found in prepared:
-            if isinstance(found, Tiles):
-                yield self._judge_tiles(_name(source), found, batch)
-            else:
-                yield found if isinstance(found, Verdict) else next(verdicts)
+    def _parallel_engine(self) -> Engine:
+        """The engine with one thread a run, opened when it is first needed."""
+        with self._lock:
+            if self._parallel is None:
+                engine = self.engine.parallel(self.cores)
+                self._check(engine)
+                self._parallel = engine
+            return self._parallel
 
-    def _judge_tiles(self, path: str | None, tiles: Tiles, batch: int) -> Verdict:
+    def _check(self, engine: Engine) -> None:
+        """Replay golden images where that is wanted; any engine but onnxruntime has to show them all."""
+        golden, allowed = self.contract.golden, self.contract.tolerance
+        if not self._verify:
+            return
+        difference, changed = self._replay(engine, golden[:1] if type(engine) is Engine else golden)
+        if changed or not difference <= allowed:
+            raise GateError(
+                f"a golden image gives other probabilities here, by {difference:.2g} where {allowed:g} is allowed",
+                code="golden",
+                hint="see eyeline verify",
+            )
+
+    def _judge_all(
+        self, sources: list[Source], batch: int, tiling: Tiling | None, engine: Engine
+    ) -> list[Verdict]:
+        """A verdict each, in order; pictures that come in tiles are judged one after the other."""
+        prepared = [(_name(source), self._prepare(source, tiling)) for source in sources]
+        whole = [(name, pixels) for name, pixels in prepared if isinstance(pixels, np.ndarray)]
+        verdicts = iter(self._judge(whole, engine))
+        return [
+            self._judge_tiles(name, found, batch, engine)
+            if isinstance(found, Tiles)
+            else (found if isinstance(found, Verdict) else next(verdicts))
+            for name, found in prepared
+        ]
+
+    def _judge_tiles(self, path: str | None, tiles: Tiles, batch: int, engine: Engine) -> Verdict:
         def judged() -> Iterator[tuple[Box, Verdict]]:
             for start in range(0, len(tiles), batch):
                 some = range(start, min(start + batch, len(tiles)))
-                verdicts = self._judge([(path, tiles.cut(i)) for i in some])
+                verdicts = self._judge([(path, tiles.cut(i)) for i in some], engine)
                 yield from zip(tiles.boxes[start : start + batch], verdicts, strict=True)
 
         return merge_tiles(judged(), path=path)
@@ -207,14 +241,14 @@ class Inspector:
     def _failed(self, path: str | None, reason: str) -> Verdict:
         return Verdict(path=path, error=one_line(reason), model_sha256=self.sha256)
 
-    def _judge(self, images: list[tuple[str | None, NDArray[np.uint8]]]) -> list[Verdict]:
+    def _judge(self, images: list[tuple[str | None, NDArray[np.uint8]]], engine: Engine) -> list[Verdict]:
         if not images:
             return []
         try:
-            outputs = self.engine.run(np.stack([pixels for _, pixels in images]))
+            outputs = engine.run(np.stack([pixels for _, pixels in images]))
         except EyelineError as error:
             if len(images) > 1:  # find out which of them it is
-                return [self._judge([image])[0] for image in images]
+                return [self._judge([image], engine)[0] for image in images]
             return [self._failed(images[0][0], f"{error.code}: {error.message}")]
         scores, unknown = (
             defect_scores(outputs.probabilities, self.contract.good_index),
