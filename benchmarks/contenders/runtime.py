@@ -80,7 +80,7 @@ def predict(o: dict[str, Any]) -> tuple[Work, str]:
     """Files to verdicts as `eyeline predict` does it."""
     from eyeline.runtime import load
 
-    inspector, files = load(o["model"], threads=o["threads"]), _files(o)
+    inspector, files = load(o["model"], engine=o["engine"], threads=o["threads"]), _files(o)
 
     def work() -> None:
         assert sum(verdict.error is None for verdict in inspector.predict(files)) == len(files)

@@ -250,8 +250,9 @@ def latency() -> str:
 
 
 def files() -> str:
-    names = ("eyeline fp32", "eyeline int8", "PIL and onnxruntime", "fastai get_preds")
-    rows = [f"| files to verdicts, images/s | {' | '.join(names)} | share of the network |", "|---" * 6 + "|"]
+    ours = ("eyeline fp32", "eyeline int8", "eyeline fp32 openvino", "eyeline int8 openvino")
+    names = (*ours, "PIL and onnxruntime", "fastai get_preds")
+    rows = [f"| files to verdicts, images/s | {' | '.join(names)} | share of the network |", "|---" * 8 + "|"]
     for row in results("runtime")["files"]:
         cells = [
             f"{row['images_per_second'][n]:.0f}" if n in row["images_per_second"] else "–" for n in names
