@@ -54,7 +54,8 @@ def test_the_error_falls_with_parts_and_the_answer_is_an_interval(learned):
     assert len(learned.forecasts) == 4  # as many parts again and half as many, for two figures
     for forecast in learned.forecasts:
         assert 0 <= forecast.low <= forecast.error <= forecast.high
-        assert f"{forecast.more} more parts" in learned.text
+        assert f"{forecast.more} more parts → " in forecast.text
+    assert learned.text.startswith(learned.forecasts[1].text)
     assert set(learned.images_only) == {"1 - AUROC", "balanced error"}
     assert "From half to all of the parts" in learned.text
     assert ("may not help" in learned.text) == (not all(curve.falls for curve in learned.curves.values()))

@@ -68,6 +68,8 @@ def learn(
         print_json(result.to_dict())
         return
     print_line(result.text)
+    for forecast in result.forecasts:
+        print_line(forecast.text)
     for curve in (*result.curves.values(), *result.images_only.values()):
         seen = "  ".join(f"{n:,}: {error:.3f}" for n, error in zip(curve.sizes, curve.errors, strict=True))
         print_line(f"{curve.figure} by {curve.unit}s  {seen}")

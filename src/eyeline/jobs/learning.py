@@ -125,10 +125,10 @@ def learning_curve(
     wanted = (max(1, largest // 2), largest) if more is None else (more,)
     forecasts = tuple(curve.forecast(extra) for curve in curves.values() for extra in wanted)
     found = {name: curve.result() for name, curve in curves.items()}
-    text = "; ".join(forecast.text for forecast in forecasts) + "."
+    text = "; ".join(forecast.text for forecast in forecasts if forecast.more == wanted[-1]) + "."
     if unsure := [name for name, curve in found.items() if not curve.falls]:
         text += (
-            f" From {sizes[0]:,} to {largest:,} {unit}s the {' and the '.join(unsure)} "
+            f" From {sizes[0]:,} to {largest:,} {unit}s {' and '.join(unsure)} "
             f"{'does' if len(unsure) == 1 else 'do'} not surely fall: more of the same kind may not help."
         )
     if images_only:

@@ -173,8 +173,8 @@ class GrowthCurve:
         text = self.forecast(int(self.sizes[-1])).text + "."
         if not self.falls:
             text += (
-                f" From {self.sizes[0]:.0f} to {self.sizes[-1]:.0f} {self.unit}s the {self.figure} does not surely "
-                "fall: more of the same kind may not help."
+                f" From {self.sizes[0]:.0f} to {self.sizes[-1]:.0f} {self.unit}s {self.figure} does not surely fall: "
+                "more of the same kind may not help."
             )
         return Growth(
             figure=self.figure,
