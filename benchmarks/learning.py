@@ -1,6 +1,6 @@
 """Does the learning curve foretell the error, and do the images chosen to be labelled next teach more than random ones?
 
-    python benchmarks/learning.py [--draws 20] [--rounds 6] [--skip-elpv]
+    python benchmarks/learning.py [--draws 20] [--rounds 6] [--tables synthetic elpv]
         [--parts 60 120] [--output benchmarks/results/learning.json]
 
 1. Forecast: from some of the parts a curve foretells the error with twice as many; how often its interval holds what
@@ -14,6 +14,7 @@ Features are those of EfficientNet-Lite0 (ImageNet weights), computed once.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from eyeline.verdicts import GrowthCurve, auroc, choose_next, defect_scores, sof
 
 RESULTS = Path(__file__).parent / "results" / "learning.json"
 NETWORK = "efficientnet_lite0"
+TABLES = ("synthetic", "elpv")
 START, STEP = 20, 20
 TRUTHS = 8  # choices of new parts that the truth is the mean of
 FEW_PARTS = 120  # what is labelled next is chosen among these
@@ -133,15 +135,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--parts", nargs="+", type=int, default=[60, 120], help="that draw the curve")
-    parser.add_argument("--skip-elpv", action="store_true")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    results: dict[str, Any] = {"network": NETWORK, "draws": options.draws}
-    tables = {"synthetic": synthetic_images(images=3600, parts=480, burst=5)[0]}
-    if not options.skip_elpv:
-        tables["elpv"] = read_images("elpv")
-    for name, table in tables.items():
+    results: dict[str, Any] = {"network": NETWORK}
+    if options.output.exists():
+        results |= json.loads(options.output.read_text("utf-8"))
+    for name in options.tables:
         started = time.monotonic()
+        table = (
+            synthetic_images(images=3600, parts=480, burst=5)[0] if name == "synthetic" else read_images(name)
+        )
         features = published_features(table, choose_decoding(table), NETWORK)
         if features is None:
             raise SystemExit(f"no published weights of {NETWORK} are installed")
@@ -150,6 +154,7 @@ def main() -> None:
         results[name] = {
             "images": len(table),
             "parts": parts,
+            "draws": options.draws,
             "features_seconds": round(time.monotonic() - started, 1),
             "forecasts": [
                 forecasts(table, features, own, options.draws)

@@ -184,7 +184,10 @@ def measure_files(
         listed.write_text(json.dumps(files))
         common = {"cache": str(folder / "cache"), "files": str(listed), "channels": contract.decode.channels}
         contenders: dict[str, tuple[str, dict[str, Any]]] = {
-            f"eyeline {precision}{mark}": ("predict", common | {"model": str(made[precision]), "engine": engine})
+            f"eyeline {precision}{mark}": (
+                "predict",
+                common | {"model": str(made[precision]), "engine": engine},
+            )
             for engine, mark in (("onnxruntime", ""), ("openvino", " openvino"))
             for precision in ("fp32", "int8")
             if made[precision] is not None
