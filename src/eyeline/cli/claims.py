@@ -28,7 +28,10 @@ def claims(
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="The longer protocol: three times the steps, 10 seeds. Takes hours."),
+        typer.Option(
+            "--full",
+            help="The longer protocol: three times the steps, 10 seeds. Nearly two hours on two cores.",
+        ),
     ] = False,
     seeds: Annotated[
         int | None, typer.Option(min=2, max=50, help="Paired trainings of each arm. Default: 5.")
