@@ -263,7 +263,42 @@ def files() -> str:
     return "\n".join(rows)
 
 
+def forecasts() -> str:
+    """How often the interval of a learning curve held what then came."""
+    rows = [
+        "| parts that draw the curve | widened held | its width | it saw a fall | not widened held | "
+        "error foretold, no change |",
+        "|---" * 6 + "|",
+    ]
+    for name in ("synthetic", "elpv"):
+        for row in results("learning")[name]["forecasts"]:
+            wide, plain, n = row["widened"], row["plain"], row["draws"]
+            off, same = row["mean_absolute_error"], row["mean_absolute_error_of_no_change"]
+            rows.append(
+                f"| {name}, {row['parts']} | {wide['held']} of {n} | {wide['median_width']:.3f} | {wide['falls']} | "
+                f"{plain['held']} | {off:.3f}, {same:.3f} |"
+            )
+    return "\n".join(rows)
+
+
+def label_next() -> str:
+    """AUROC on new parts of images chosen and drawn."""
+    found = {name: results("learning")[name]["label_next"] for name in ("synthetic", "elpv")}
+    rows = ["| labelled | synthetic: chosen, random | gain | elpv: chosen, random | gain |", "|---" * 5 + "|"]
+    for i, labelled in enumerate(found["elpv"]["labelled"]):
+        if labelled in (40, 80, 120, 140):
+            cells = [
+                f"{row['chosen'][i]:.3f}, {row['random'][i]:.3f} | "
+                f"{row['gain_low'][i]:+.3f} to {row['gain_high'][i]:+.3f}"
+                for row in found.values()
+            ]
+            rows.append(f"| {labelled} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("docs/learning.md", "forecasts"): forecasts,
+    ("docs/learning.md", "label-next"): label_next,
     ("docs/networks.md", "speed"): speed,
     ("docs/images.md", "loaders"): loaders,
     ("docs/check.md", "inflation"): inflation,
