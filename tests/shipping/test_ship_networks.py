@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from eyeline.errors import GateError
 from eyeline.networks import create_network, find_weights, network_info, network_names
 from eyeline.runtime import Engine
 from eyeline.shipping import prove, to_onnx
@@ -17,6 +19,7 @@ from networks import peers
 # 1 GiB is the limit of an artifact, and the float of a parameter takes four bytes.
 LARGEST = 250e6
 UNTRAINED = 1.5  # temperature
+ILL_CONDITIONED = 2e-5  # of a probability; the gate of shipping is 1e-4
 
 
 def sizes_of(name: str) -> tuple[int, int, int]:
@@ -67,14 +70,25 @@ def test_every_network_ships_and_keeps_every_decision(name: str, number: int, we
         net.eval()
         net.head.weight /= net(x).std()
         logits = net(x)
+        exact = torch.softmax(copy.deepcopy(net).double()(x.double()) / UNTRAINED, 1).numpy()
     p = torch.softmax(logits.double() / UNTRAINED, 1).numpy()
+    # Deep networks with random weights amplify the last bit of an activation, those without shortcuts most: PyTorch's
+    # own float32 answer is off from float64 by this much, and no export can be nearer to it.
+    own = float(np.abs(p - exact).max())
     scores = np.sort(1 - p[:, 0])
     gap = int(np.argmax(np.diff(scores)))
 
     exported = to_onnx(net, image_size=(size, size), mean=[0.4], std=[0.25], temperature=UNTRAINED, name=name)
     data = exported.model.SerializeToString()
-    proof = prove(data, pixels, p, float(scores[gap : gap + 2].mean()))
-    assert proof.changed_decisions == 0
+    threshold = float(scores[gap : gap + 2].mean())
+    try:
+        assert prove(data, pixels, p, threshold).changed_decisions == 0
+    except GateError:
+        assert own > ILL_CONDITIONED
+        found = Engine(data).run(pixels).probabilities
+        assert np.abs(found - exact).max() <= 8 * own
+        same = ((1 - found[:, 0] >= threshold) == (1 - p[:, 0] >= threshold)).all()
+        assert same or scores[gap + 1] - scores[gap] < 16 * own
     assert exported.evidence.exact == net.gap_head
     assert not {"BatchNormalization", "Dropout"} & set(operator_counts(exported.model))
     outputs = Engine(data).run(pixels)
