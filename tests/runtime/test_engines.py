@@ -61,6 +61,19 @@ def test_openvino_computes_in_fp32_on_the_threads_it_is_given(openvino: Any) -> 
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
+def test_many_runs_at_a_time_have_a_thread_each_and_answer_alike(openvino: Any, sealed: bytes) -> None:
+    many = openvino.parallel(2)
+    pixels = np.random.default_rng(1).integers(0, 256, (4, *openvino.input_shape), dtype=np.uint8)
+    expected = Engine(sealed).run(pixels).probabilities
+    with ThreadPoolExecutor(3) as pool:  # one more than there are streams
+        for found in pool.map(lambda _: many.run(pixels), range(9)):
+            assert found.probabilities == pytest.approx(expected, abs=1e-5)
+    settings = many._compiled[4]
+    assert settings.get_property("NUM_STREAMS") == 2
+    assert settings.get_property("INFERENCE_NUM_THREADS") == 2
+    assert settings.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
+
+
 def test_openvino_from_several_threads(openvino: Engine) -> None:
     expected = openvino.run(IMAGES).probabilities
     with ThreadPoolExecutor(6) as pool:

@@ -49,7 +49,7 @@ def load(
         machine, and onnxruntime when it was never asked.
     key : a public key; the artifact must then carry a right signature by it, ``<path>.sig``.
     verify : replay one golden image first; it doubles as the warm-up, and `verify_artifact` replays all. Another engine
-        than onnxruntime replays all of them here, and so does either when it first judges many.
+        than onnxruntime replays all of them here. Both do it again when they first judge many.
 
     Raises
     ------
