@@ -80,8 +80,13 @@ def folds_of(part: ImageTable) -> NDArray[np.int64]:
     return make_folds(part, k=2, by="image")
 
 
-def by_fastai(table: ImageTable, train: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
+def by_fastai(
+    table: ImageTable, train: NDArray[np.int64], held: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
     """Scores of the held-out cells after `fine_tune`."""
+    from fastai.torch_core import set_seed  # type: ignore[import-not-found]
+
+    set_seed(seed)
     learner = make_learner(NETWORK, table, train)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(FASTAI_EPOCHS, FASTAI_RATE)
@@ -122,7 +127,7 @@ def main() -> None:
                     continue
                 started = time.perf_counter()
                 if arm == "fastai":
-                    scores, method = by_fastai(table, train, held), ""
+                    scores, method = by_fastai(table, train, held, draw), ""
                 else:
                     recipe = Recipe(epochs=0) if arm == "probe" else Recipe()
                     net, method = ours(table, cache.pixels, features, train, recipe)

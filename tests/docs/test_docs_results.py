@@ -203,17 +203,20 @@ def cells() -> str:
         "|---|---|---|---|---|---|",
     ]
     by: dict[str, list[dict[str, Any]]] = {}
-    for row in results("elpv")["rows"]:
+    for row in sorted(results("elpv")["rows"], key=lambda row: (row["split"], row["recipe"])):
         settings = row["settings"]
-        name = f"{row['split']}, {settings['epochs']} epochs in {settings['precision']}"
+        name = f"{row['split']}, `{row['recipe']}`, {settings['epochs']} epochs in {settings['precision']}"
         by.setdefault(name, []).append(row)
     for name, found in by.items():
-        means = [
-            f"{statistics.mean(row[arm]['auroc'] for row in found):.3f}"
-            for arm in ("head", "tuned", "eight views")
-        ]
-        seconds = statistics.median(row["seconds"] for row in found)
-        rows.append(f"| {name} | {len(found)} | {' | '.join(means)} | {seconds:.0f} |")
+        cells = []
+        for arm in ("head", "tuned", "eight views"):
+            values = [row[arm]["auroc"] for row in found]
+            spread = f" ± {statistics.pstdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3f}{spread}")
+        # On one thread the machine did something else beside it: no time worth telling.
+        alone = [row["seconds"] for row in found if row["threads"] > 1]
+        cells.append(f"{statistics.median(alone):.0f}" if alone else "–")
+        rows.append(f"| {name} | {len(found)} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
