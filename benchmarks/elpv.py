@@ -1,9 +1,10 @@
 """How good is training on solar cells, by module and at random? The fitted head and fine-tuning, on the same splits.
 
-    python benchmarks/elpv.py [--splits grouped random] [--seeds 0] [--folds 0 1 2 3 4] [--recipe default] [--threads 2]
+    python benchmarks/elpv.py [--splits grouped random] [--seeds 0] [--folds 0 1 2 3 4] [--recipe default]
+        [--network efficientnet_lite0] [--threads 2]
 
 Grouped: 5 folds of whole modules, the module that is in the set twice tied. Random: 75/25, stratified. In each split
-EfficientNet-Lite0 (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
+the network (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
 the held-out cells choose nothing. AUROC over all held-out cells, with one view and with eight, and the mean AUROC
 inside modules, which a module that looks unlike all others cannot spoil.
 
@@ -14,6 +15,7 @@ Results: benchmarks/results/elpv.json.
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import tempfile
 import time
@@ -28,8 +30,17 @@ from numpy.typing import NDArray
 from eyeline.files import write_json
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images, split_images
 from eyeline.jobs.soft_labels import soft_labels
-from eyeline.networks import Views, create_network, network_info
-from eyeline.training import Examples, Normalization, Recipe, embed_pixels, find_recipe, fit, predict_logits
+from eyeline.networks import Network, Views, create_network, network_info
+from eyeline.training import (
+    Examples,
+    Normalization,
+    Recipe,
+    embed_pixels,
+    find_recipe,
+    fit,
+    freeze_batch_norm,
+    predict_logits,
+)
 from eyeline.training.start import set_up, start_head
 from eyeline.verdicts import auroc
 
@@ -57,12 +68,17 @@ def figures(logits: NDArray[np.float32], table: ImageTable, held: NDArray[np.int
 
 
 def one_split(
-    table: ImageTable, pixels: Any, features: Any, held: NDArray[np.int64], by: str, seed: int, recipe: Recipe
+    table: ImageTable,
+    pixels: Any,
+    features: Any,
+    held: NDArray[np.int64],
+    by: str,
+    seed: int,
+    recipe: Recipe,
+    network: str,
 ) -> dict[str, Any]:
     train = np.setdiff1d(np.arange(len(table)), held).astype(np.int64)
-    info = network_info(NETWORK)
-    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
-    normalize = Normalization(info.mean, info.std).for_channels(1)
+    net, normalize = published(network)
     examples = Examples(
         pixels=pixels,
         targets=table.targets,
@@ -92,6 +108,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", choices=["grouped", "random"], default=["grouped", "random"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--network", default=NETWORK)
     parser.add_argument("--recipe", default="elpv")
     parser.add_argument(
         "--precision", choices=["auto", "float32", "bfloat16"], help="Instead of the recipe's."
@@ -114,18 +131,24 @@ def main() -> None:
     jobs += [("random", seed, 0) for seed in options.seeds if "random" in options.splits]
     features = None
     for split, seed, fold in jobs:
-        key = {"split": split, "seed": seed, "fold": fold, "recipe": options.recipe}
+        key = {
+            "network": options.network,
+            "split": split,
+            "seed": seed,
+            "fold": fold,
+            "recipe": options.recipe,
+        }
         if any(key.items() <= row.items() and row["settings"] == recipe.to_dict() for row in results["rows"]):
             continue
         if features is None:
-            features = all_features(table, cache.pixels, recipe)
+            features = all_features(table, cache.pixels, recipe, options.network)
         if split == "grouped":
             held = np.flatnonzero(make_folds(table, k=5, by="group", seed=seed) == fold).astype(np.int64)
         else:
             parts = split_images(table, by="image", fractions=(0.75, 0.0, 0.25), seed=seed)
             held = np.flatnonzero(np.array(parts) == "test").astype(np.int64)
         by = "group" if split == "grouped" else "image"
-        row = one_split(table, cache.pixels, features, held, by, seed, recipe)
+        row = one_split(table, cache.pixels, features, held, by, seed, recipe, options.network)
         results["rows"].append(key | row | {"threads": options.threads, "settings": recipe.to_dict()})
         write_json(options.output, results)
         print(
@@ -134,7 +157,8 @@ def main() -> None:
             flush=True,
         )
     for split in options.splits:
-        rows = [r for r in results["rows"] if r["split"] == split and r["settings"] == recipe.to_dict()]
+        about = {"network": options.network, "split": split, "settings": recipe.to_dict()}
+        rows = [row for row in results["rows"] if about.items() <= row.items()]
         for arm in ("head", "tuned", "eight views") if rows else ():
             values = [r[arm]["auroc"] for r in rows]
             inside = np.mean([r[arm]["inside modules"] for r in rows])
@@ -145,27 +169,27 @@ def main() -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    import json
-
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
         return found
     return {
-        "network": NETWORK,
         "image_size": SIZE,
         "machine": platform.processor() or platform.machine(),
         "rows": [],
     }
 
 
-def all_features(table: ImageTable, pixels: Any, recipe: Recipe) -> Any:
-    """What the frozen network sees in every cell; no label is involved."""
-    info = network_info(NETWORK)
-    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
-    normalize = Normalization(info.mean, info.std).for_channels(1)
-    rows = np.arange(len(table), dtype=np.int64)
-    from eyeline.training import freeze_batch_norm
+def published(network: str) -> tuple[Network, Normalization]:
+    """The network with its ImageNet weights, for two classes of grey pictures."""
+    info = network_info(network)
+    net = create_network(network, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
+    return net, Normalization(info.mean, info.std).for_channels(1)
 
+
+def all_features(table: ImageTable, pixels: Any, recipe: Recipe, network: str = NETWORK) -> Any:
+    """What the frozen network sees in every cell; no label is involved."""
+    net, normalize = published(network)
+    rows = np.arange(len(table), dtype=np.int64)
     freeze_batch_norm(net, recipe, normalize(pixels[:1]))
     return embed_pixels(net, pixels, rows, normalize, half_turn=recipe.half_turn)
 

@@ -29,12 +29,11 @@ import torch
 from numpy.typing import NDArray
 
 from contenders.fastai_learner import defect_probabilities, make_learner
-from elpv import NETWORK, SIZE, all_features, tied
+from elpv import NETWORK, SIZE, all_features, published, tied
 from eyeline.errors import EyelineError
 from eyeline.files import write_json
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images
-from eyeline.networks import create_network, network_info
-from eyeline.training import Examples, Normalization, Recipe, cross_fit, predict_logits
+from eyeline.training import Examples, Recipe, cross_fit, predict_logits
 from eyeline.verdicts import auroc
 
 RESULTS = Path(__file__).parent / "results" / "fewshot.json"
@@ -52,9 +51,7 @@ def few(table: ImageTable, held: NDArray[np.bool_], count: int, seed: int) -> ND
 def ours(
     table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], recipe: Recipe
 ) -> tuple[Any, str]:
-    info = network_info(NETWORK)
-    net = create_network(NETWORK, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
-    normalize = Normalization(info.mean, info.std).for_channels(1)
+    net, normalize = published(NETWORK)
     part = table.select(train)
     examples = Examples(
         pixels=pixels,
@@ -112,8 +109,7 @@ def main() -> None:
     cache = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1))
     features = all_features(table, cache.pixels, Recipe())
     folds = make_folds(table, k=5, by="group", seed=0)
-    info = network_info(NETWORK)
-    normalize = Normalization(info.mean, info.std).for_channels(1)
+    _, normalize = published(NETWORK)
     rows: list[dict[str, Any]] = (
         json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     )
