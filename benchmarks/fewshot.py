@@ -10,7 +10,8 @@ modules; all arms learn from the same cells and are judged on the same held-out 
 - fastai: `fine_tune(5, 2e-3)` as in its tutorials, 224 px, from the same published weights (the same network under
   fastai's own head; ImageNet normalization, flips both ways). Left out where fastai cannot be imported.
 
-Numbers already in the results file are not measured again. Results: benchmarks/results/fewshot.json.
+Numbers already in the results file are not measured again. Results: benchmarks/results/fewshot.json and the picture
+docs/fewshot.svg.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from numpy.typing import NDArray
 from contenders.fastai_learner import defect_probabilities, make_learner
 from elpv import NETWORK, SIZE, all_features, published, tied
 from eyeline.errors import EyelineError
-from eyeline.files import write_json
+from eyeline.files import write_atomically, write_json
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images
+from eyeline.reports.svg import Plot
 from eyeline.training import Examples, Recipe, cross_fit, predict_logits
 from eyeline.verdicts import auroc
+from pictures import whole_file
 
-RESULTS = Path(__file__).parent / "results" / "fewshot.json"
+ROOT = Path(__file__).parents[1]
+RESULTS, PICTURE = ROOT / "benchmarks" / "results" / "fewshot.json", ROOT / "docs" / "fewshot.svg"
 FASTAI_EPOCHS, FASTAI_RATE = 5, 2e-3
 ARMS = ("probe", "eyeline", "fastai")
 
@@ -145,6 +149,57 @@ def main() -> None:
             print(
                 f"{count:4} a class, {arm:8} {np.mean(values):.3f} +- {np.std(values):.3f} over {len(values)} draws"
             )
+    if options.output == RESULTS:
+        write_atomically(PICTURE, draw_picture(rows))
+
+
+def draw_picture(rows: list[dict[str, Any]]) -> str:
+    """Mean AUROC over cells a class, on a logarithmic axis; bars are a standard deviation over the draws each way."""
+    counts = sorted({row["a class"] for row in rows})
+    by = {
+        arm: [[r["auroc"] for r in rows if r["arm"] == arm and r["a class"] == n] for n in counts]
+        for arm in ARMS
+    }
+    lowest = min(np.mean(values) - np.std(values) for found in by.values() for values in found if values)
+    plot = Plot(
+        x=(np.log(counts[0] / 1.15), np.log(counts[-1] * 1.15)),
+        y=(np.floor(20 * lowest) / 20, 1.0),
+        width=720,
+        height=420,
+        left=62,
+        right=24,
+        top=32,
+    )
+    plot.axes(
+        "Labelled cells a class",
+        "AUROC on modules nobody saw",
+        x_ticks=[np.log(count) for count in counts],
+        y_ticks=np.arange(plot.y[0], 1.001, 0.05).tolist(),
+        x_text=lambda x: f"{np.exp(x):.3g}",
+        y_text="{:.2f}".format,
+    )
+    for place, (arm, found) in enumerate(by.items()):
+        # Side by side, so that no bar hides another.
+        points = [
+            (np.log(count) + 0.04 * (place - 1), np.mean(values), np.std(values))
+            for count, values in zip(counts, found, strict=True)
+            if values
+        ]
+        for x, middle, spread in points:
+            plot.segment((x, middle - spread), (x, middle + spread), arm)
+            plot.dot(x, middle, f"{arm}_dot")
+        if points:
+            plot.line([x for x, _, _ in points], [y for _, y, _ in points], arm)
+    for at, arm, text in (
+        (0, "eyeline", "eyeline train"),
+        (130, "probe", "--recipe probe"),
+        (260, "fastai", "fastai fine_tune"),
+    ):
+        plot.parts.append(f'<circle class="{arm}_dot" cx="{plot.left + at + 4}" cy="16" r="4"/>')
+        plot.text(plot.left + at + 14, 20, text, "")
+    return whole_file(
+        plot, "AUROC on modules nobody saw against labelled cells a class: Eyeline, its probe, fastai"
+    )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from eyeline.jobs import train
 from eyeline.reports.svg import Plot
 from eyeline.training import find_recipe
 from eyeline.verdicts import auroc
+from pictures import whole_file
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PICTURE = ROOT / "benchmarks" / "results" / "race.json", ROOT / "docs" / "race.svg"
@@ -197,16 +198,7 @@ def draw_picture(found: list[dict[str, Any]]) -> str:
         if points:
             plot.line(*zip(*points, strict=True), "eyeline")
     plot.text(plot.left, 16, "● eyeline train, a run a dot   ─ fastai fine_tune, epoch by epoch", "")
-    style = (
-        "text{font:12px system-ui,sans-serif;fill:#444}.end{text-anchor:end}.middle{text-anchor:middle}"
-        ".grid{stroke:#ddd}.axis{stroke:#888}path{fill:none;stroke-width:1.5}"
-        ".eyeline{stroke:#0f766e}.eyeline_dot{fill:#0f766e}.fastai{stroke:#b45309}.fastai_dot{fill:#b45309}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {plot.width} {plot.height}" role="img" '
-        f'aria-label="AUROC against minutes, Eyeline and fastai"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(plot.parts)}</svg>\n'
-    )
+    return whole_file(plot, "AUROC against minutes, Eyeline and fastai")
 
 
 def entries(path: Path) -> list[dict[str, Any]]:

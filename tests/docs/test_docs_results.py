@@ -206,6 +206,8 @@ def cells() -> str:
     for row in sorted(results("elpv")["rows"], key=lambda row: (row["split"], row["recipe"])):
         settings = row["settings"]
         name = f"{row['split']}, `{row['recipe']}`, {settings['epochs']} epochs in {settings['precision']}"
+        if row["network"] != "efficientnet_lite0":
+            name += f", {row['network']}"
         by.setdefault(name, []).append(row)
     for name, found in by.items():
         cells = []
@@ -233,6 +235,28 @@ def scratch() -> str:
         cells = [f"{statistics.mean(each):.2f} ± {statistics.pstdev(each):.2f} %" for each in shares]
         seconds = statistics.median(entry["seconds"] for entry in found)
         rows.append(f"| {minutes:g} min | {network} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} s |")
+    return "\n".join(rows)
+
+
+def few_labels() -> str:
+    rows = results("fewshot")["rows"]
+    table = ["| cells a class | `eyeline train` | of it fine-tuned | probe | fastai |", "|---" * 5 + "|"]
+    for count in sorted({row["a class"] for row in rows}):
+        cells = {}
+        for arm in ("eyeline", "probe", "fastai"):
+            values = [row["auroc"] for row in rows if row["arm"] == arm and row["a class"] == count]
+            cells[arm] = f"{statistics.mean(values):.3f} ± {statistics.pstdev(values):.3f}"
+        own = [row["method"] for row in rows if row["arm"] == "eyeline" and row["a class"] == count]
+        tuned = f"{own.count('fine-tuned')} of {len(own)}"
+        table.append(f"| {count} | {cells['eyeline']} | {tuned} | {cells['probe']} | {cells['fastai']} |")
+    return "\n".join(table)
+
+
+def large_table() -> str:
+    found = results("memory")["large"]
+    rows = ["| stage | seconds | peak, MB | of it not from files, MB |", "|---|---|---|---|"]
+    for name, stage in found["stages"].items():
+        rows.append(f"| {name} | {stage['seconds']} | {stage['peak_mb']} | {stage['anonymous_mb']} |")
     return "\n".join(rows)
 
 
@@ -312,6 +336,8 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/training.md", "race"): race,
     ("docs/training.md", "cells"): cells,
     ("docs/training.md", "scratch"): scratch,
+    ("docs/training.md", "few labels"): few_labels,
+    ("docs/training.md", "large table"): large_table,
     ("docs/shipping.md", "latency"): latency,
     ("docs/shipping.md", "files"): files,
     ("docs/verdicts.md", "coverage"): coverage,

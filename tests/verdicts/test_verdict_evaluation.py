@@ -145,6 +145,16 @@ def test_perfection_is_bounded_not_believed():
     assert wrong.balanced_accuracy.high > 0.05
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 6])
+def test_a_network_that_says_the_same_of_everything_is_judged_too(groups):
+    """As after a training that came to nothing: no figure may fail for want of spread."""
+    t = np.tile([0, 1], 30)
+    e = judged(np.full((60, 2), 0.5), t, groups=groups)
+    assert e.auroc.value == 0.5
+    assert 0 < e.auroc.low < 0.35
+    assert 0.65 < e.auroc.high < 1
+
+
 def _no_nan(text):
     raise AssertionError(f"{text} is no JSON")
 

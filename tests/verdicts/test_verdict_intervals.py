@@ -79,6 +79,8 @@ def test_delong_interval_covers_the_true_auroc():
 def test_delong_refuses_what_it_cannot_bound():
     with pytest.raises(EyelineError, match="perfect"):
         intervals.delong([0.1, 0.2, 0.8, 0.9], [False, False, True, True])
+    with pytest.raises(EyelineError, match="all scores are equal"):
+        intervals.delong([0.3, 0.3, 0.3, 0.3], [False, False, True, True])
     with pytest.raises(EyelineError, match="two defects"):
         intervals.delong_variance([0.1, 0.2, 0.8], [False, False, True])
 

@@ -94,7 +94,8 @@ def delong(scores: ArrayLike, is_defect: ArrayLike, confidence: float = 0.95) ->
     area = float(placements(scores, is_defect)[0].mean())
     deviation = math.sqrt(delong_variance(scores, is_defect))
     if not 0 < area < 1 or deviation == 0:
-        raise EyelineError("the DeLong interval does not exist at a perfect AUROC; bound it by pairs instead")
+        kind = "at a perfect AUROC" if area in (0.0, 1.0) else "where all scores are equal"
+        raise EyelineError(f"the DeLong interval does not exist {kind}; bound it by pairs instead")
     return logit_interval(area, deviation, confidence)
 
 

@@ -111,7 +111,7 @@ class Judge:
                 spread = float(known_draws.std()) * math.sqrt(units / (units - 1))
                 bounds = intervals.logit_interval(value, spread, self.confidence, units)
                 return bounds, "group bootstrap on the logit scale"
-        elif not perfect and min(d.sum(), (~d).sum()) >= FEW:
+        elif not perfect and min(d.sum(), (~d).sum()) >= FEW and np.ptp(sample.scores) > 0:
             return intervals.delong(sample.scores, d, self.confidence), "DeLong"
         pairs = self._pairs()
         return intervals.auroc_by_pairs(
