@@ -1,13 +1,13 @@
 """Peak memory of the main job, stage by stage.
 
-    python benchmarks/memory.py [--budget 20] [--images 0] [--frozen 0.45]
-    python benchmarks/memory.py --large 200000
+    python benchmarks/memory.py [--steps 10] [--images 0] [--frozen 0.45]
+    python benchmarks/memory.py --large 200000 --steps 300
 
 The second form writes a folder of so many pictures of 64 px and trains LeNet-5 on it: how much of the memory grows with
 the table. Both write to benchmarks/results/memory.json.
 
-The first trains as `eyeline demo` does (elpv, EfficientNet-Lite0, 300 px, batches of 32) in a child process with a
-short budget: the peak of a training step does not depend on how many follow. The kernel's own high-water mark of
+The first trains as `eyeline demo` does (elpv, EfficientNet-Lite0, 300 px, batches of 32) in a child process, a few
+steps a fold: the peak of a training step does not depend on how many follow. The kernel's own high-water mark of
 resident memory (VmHWM) is read and set back at every change of stage; file-backed pages, such as the decoded pixels,
 count like all others, and are told apart because the system can drop them at any time. Linux only.
 """
@@ -75,7 +75,7 @@ def status() -> dict[str, float]:
     return fields
 
 
-def job(budget: float, images: int, frozen: float) -> None:
+def job(steps: int, images: int, frozen: float) -> None:
     """Run the job and print the peaks as JSON."""
     import numpy as np
 
@@ -87,11 +87,11 @@ def job(budget: float, images: int, frozen: float) -> None:
     if images:
         table = table.select(np.random.default_rng(0).permutation(len(table))[:images])
     with tempfile.TemporaryDirectory() as folder:
-        train(table, out=Path(folder) / "run", budget=budget, recipe={"frozen": frozen}, progress=watch)
+        train(table, out=Path(folder) / "run", steps=steps, recipe={"frozen": frozen}, progress=watch)
     tell(watch, len(table))
 
 
-def large_job(budget: float, images: int) -> None:
+def large_job(steps: int, images: int) -> None:
     """The same on a folder of `images` pictures that is written first, and a cache of its own."""
     from eyeline.jobs import train
 
@@ -105,7 +105,7 @@ def large_job(budget: float, images: int) -> None:
             weights="none",
             image_size=LARGE_SIDE,
             out=Path(folder) / "run",
-            budget=budget,
+            steps=steps,
             recipe={"batch_size": 128, "learning_rate": 1e-3},
             progress=watch,
         )
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--budget", type=float, default=20.0, help="seconds of training, probe included")
+    parser.add_argument("--steps", type=int, default=10, help="of training, in each fold")
     parser.add_argument("--images", type=int, default=0, help="of the source; 0 takes all")
     parser.add_argument("--frozen", type=float, nargs="*", default=[0.45, 0.0])
     parser.add_argument("--large", type=int, default=0, help="pictures of the second form")
@@ -150,23 +150,21 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         if options.large:
-            large_job(options.budget, options.large)
+            large_job(options.steps, options.large)
         else:
-            job(options.budget, options.images, options.frozen[0])
+            job(options.steps, options.images, options.frozen[0])
         return
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    budget = ["--budget", str(options.budget)]
+    steps = ["--steps", str(options.steps)]
     if options.large:
-        found = child([*budget, "--large", str(options.large)])
+        found = child([*steps, "--large", str(options.large)])
         found["cache_mb"] = round(options.large * LARGE_SIDE**2 / 1e6)
         large = {"network": "lenet5", "side": LARGE_SIDE, "threads": len(os.sched_getaffinity(0)), **found}
         write_json(RESULTS, kept | {"large": large})
         return
     runs: dict[str, Any] = {}
     for frozen in options.frozen:
-        runs[f"frozen {frozen:g}"] = child(
-            [*budget, "--images", str(options.images), "--frozen", str(frozen)]
-        )
+        runs[f"frozen {frozen:g}"] = child([*steps, "--images", str(options.images), "--frozen", str(frozen)])
     result = {
         "network": "efficientnet_lite0",
         "source": "elpv",

@@ -145,6 +145,12 @@ def test_a_fitted_head_alone_takes_no_steps(digits, tmp_path):
     assert found.head > 0.8
 
 
+def test_a_budget_too_short_for_a_step_keeps_the_fitted_head_and_says_so(digits, tmp_path):
+    found = cross_fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path, budget=0.0)
+    assert (found.method, found.tuned) == ("fitted head", None)
+    assert "no time for a single step" in found.fit.notes[0]
+
+
 @pytest.mark.parametrize("stop_at", [3, 11])
 def test_interrupted_in_any_fold_and_resumed_is_never_interrupted(digits, whole, tmp_path, stop_at):
     """Four steps an epoch, eight a fold."""

@@ -126,6 +126,14 @@ def test_zero_epochs_is_the_network_as_it_came(digits, tmp_path):
     assert bits(found.network) == before
 
 
+def test_a_budget_too_short_for_a_step_is_no_training(digits, tmp_path):
+    """A network that knows nothing would be shipped; only a fitted head is an answer (see cross-fitting)."""
+    with pytest.raises(EyelineError, match="too little for a single step") as caught:
+        fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path / "new", budget=0.0)
+    assert caught.value.code == "bad_option"
+    assert not (tmp_path / "new" / "checkpoints").exists()
+
+
 def test_a_budget_becomes_steps_and_leaves_the_network_alone(digits):
     net = network()
     trainer = Trainer(net, digits, QUICK, NORMALIZE, False, 0)

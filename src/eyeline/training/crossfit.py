@@ -186,8 +186,8 @@ def cross_fit(
     averaged = np.zeros_like(head_logits) if views > 1 else None
     how: dict[str, Any] = {"folder": folder, "seed": seed, "budget": budget, "steps": steps, "resume": resume}
     for unseen, fitted in each_fold(net, examples, recipe, normalize, ranks=ranks, progress=progress, **how):
-        if fitted.plan.steps == 0:  # no time for a single step
-            return alone
+        if fitted.plan.steps == 0:  # no time for a single step, which its notes say
+            return replace(alone, fit=replace(alone.fit, notes=fitted.notes))
         logits[unseen] = predict_logits(fitted.network, examples.pixels, train[unseen], normalize)
         if averaged is not None:
             several = Views(fitted.network, views)

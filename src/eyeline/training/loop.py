@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ from eyeline.training.start import set_up, start_head
 from eyeline.verdicts import auroc, softmax
 
 SAVE_SECONDS = 60.0  # a checkpoint at least this often
+NO_TIME = (
+    "the budget left no time for a single step of training: the head is fitted, nothing else has learned"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,8 @@ def fit(
     ------
     Interrupted : stopped by a signal; everything needed to resume has been saved.
     EyelineError : the loss stopped being finite or exploded (``code="diverged"``), the disk is full
-        (``code="write_failed"``), or there is nothing to resume. What was saved before is kept.
+        (``code="write_failed"``), the budget is too short for a single step of a network without a fitted head
+        (``code="bad_option"``), or there is nothing to resume. What was saved before is kept.
     """
     started = time.monotonic()
     keep_freed_memory()
@@ -135,9 +139,19 @@ def fit(
             probes=trainer.probes,
         )
         plan = make_plan(ranks.tell(fitting), per_epoch, recipe)
+        if plan.steps == 0 and penalty is None:
+            raise EyelineError(
+                f"the budget leaves {max(0.0, left):.1f} s for training, too little for a single step: "
+                "the network would have learned nothing",
+                code="bad_option",
+                hint="reading and checking the images count towards --budget: give more, or set --epochs or --steps",
+            )
     else:
         plan = make_plan(recipe.epochs * per_epoch, per_epoch, recipe)
-    return trainer.run(plan, folder, saved, penalty, choose_epoch, progress)
+    fitted = trainer.run(plan, folder, saved, penalty, choose_epoch, progress)
+    if budget is not None and plan.steps == 0:
+        return replace(fitted, notes=(*fitted.notes, NO_TIME))
+    return fitted
 
 
 class Trainer:
