@@ -35,7 +35,7 @@ from eyeline.errors import EyelineError
 from eyeline.files import write_atomically, write_json
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images
 from eyeline.reports.svg import Plot
-from eyeline.training import Examples, Recipe, cross_fit, predict_logits
+from eyeline.training import CrossFit, Examples, Recipe, cross_fit, predict_logits
 from eyeline.verdicts import auroc
 from pictures import whole_file
 
@@ -52,9 +52,7 @@ def few(table: ImageTable, held: NDArray[np.bool_], count: int, seed: int) -> ND
     return np.sort(np.concatenate(rows)).astype(np.int64)
 
 
-def ours(
-    table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], recipe: Recipe
-) -> tuple[Any, str]:
+def ours(table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], recipe: Recipe) -> CrossFit:
     net, normalize = published(NETWORK)
     part = table.select(train)
     examples = Examples(
@@ -68,8 +66,7 @@ def ours(
     )
     groups = np.array(part.groups, dtype=object)
     with tempfile.TemporaryDirectory() as folder:
-        found = cross_fit(net, examples, recipe, normalize, folder=Path(folder), groups=groups)
-    return found.fit.network, found.method
+        return cross_fit(net, examples, recipe, normalize, folder=Path(folder), groups=groups)
 
 
 def folds_of(part: ImageTable) -> NDArray[np.int64]:
@@ -126,21 +123,23 @@ def main() -> None:
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 started = time.perf_counter()
+                about: dict[str, Any] = {}
                 if arm == "fastai":
-                    scores, method = by_fastai(table, train, held, draw), ""
+                    scores = by_fastai(table, train, held, draw)
                 else:
                     recipe = Recipe(epochs=0) if arm == "probe" else Recipe()
-                    net, method = ours(table, cache.pixels, features, train, recipe)
-                    logits = predict_logits(net, cache.pixels, held, normalize)
+                    found = ours(table, cache.pixels, features, train, recipe)
+                    logits = predict_logits(found.fit.network, cache.pixels, held, normalize)
                     scores = logits[:, 1] - logits[:, 0]
+                    about["method"] = found.method
+                    if found.gain is not None:  # by cross-validation among the cells it learned from
+                        about["gain"] = [found.gain.difference, found.gain.low, found.gain.high]
                 seconds = round(time.perf_counter() - started, 1)  # judging the held-out cells included
                 value = float(auroc(scores, table.is_defect[held]))
-                rows.append(
-                    key | {"auroc": value, "method": method, "seconds": seconds, "threads": options.threads}
-                )
+                rows.append(key | {"auroc": value, **about, "seconds": seconds, "threads": options.threads})
                 write_json(options.output, {"network": NETWORK, "rows": rows})
                 print(
-                    f"draw {draw}, {count:3} a class, {arm:8} {value:.3f} {method:12} {seconds:6.1f} s",
+                    f"draw {draw}, {count:3} a class, {arm:8} {value:.3f} {seconds:6.1f} s {about}",
                     flush=True,
                 )
     for count in options.numbers:

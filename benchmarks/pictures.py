@@ -8,6 +8,7 @@ STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#444}.end{text-anchor:end}.middle{text-anchor:middle}"
     ".grid{stroke:#ddd}.axis{stroke:#888}path{fill:none;stroke-width:1.5}"
     ".eyeline{stroke:#0f766e}.eyeline_dot{fill:#0f766e}.fastai{stroke:#b45309}.fastai_dot{fill:#b45309}"
+    ".halo{paint-order:stroke;stroke:#fff;stroke-width:4px}"
     ".probe{stroke:#4f46e5}.probe_dot{fill:#4f46e5}"
 )
 

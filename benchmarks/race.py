@@ -189,7 +189,6 @@ def draw_picture(found: list[dict[str, Any]]) -> str:
         points = [(np.log(point["seconds"] / 60), point["auroc"]) for point in entry["curve"]]
         if entry["arm"] == "fastai":
             plot.line(*zip(*points, strict=True), "fastai")
-            plot.note(*points[-1], f"{entry['epochs']} epochs, {entry['rate']:g}", "", dx=7, dy=4)
         for x, y in points:
             plot.dot(x, y, f"{entry['arm']}_dot", radius=4 if entry["arm"] == "eyeline" else 2.5)
     for seed in seeds:
@@ -197,6 +196,11 @@ def draw_picture(found: list[dict[str, Any]]) -> str:
         points = sorted((np.log(e["curve"][0]["seconds"] / 60), e["curve"][0]["auroc"]) for e in own)
         if points:
             plot.line(*zip(*points, strict=True), "eyeline")
+    for entry in found:  # after all lines, which they may lie on
+        if entry["arm"] == "fastai":
+            end = entry["curve"][-1]
+            name = f"{entry['epochs']} epochs, {entry['rate']:g}"
+            plot.note(np.log(end["seconds"] / 60), end["auroc"], name, "halo", dx=7, dy=4)
     plot.text(plot.left, 16, "● eyeline train, a run a dot   ─ fastai fine_tune, epoch by epoch", "")
     return whole_file(plot, "AUROC against minutes, Eyeline and fastai")
 
