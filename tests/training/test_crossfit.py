@@ -16,6 +16,7 @@ from eyeline.errors import Interrupted
 from eyeline.images import read_images
 from eyeline.networks import create_network
 from eyeline.training import Examples, Normalization, Recipe, cross_fit, fit, predict_logits
+from eyeline.training.crossfit import HEAD, TUNED, worth_it
 from eyeline.training.folds import average_weights
 from eyeline.verdicts import auroc
 
@@ -81,9 +82,8 @@ def test_each_image_is_judged_by_a_network_that_never_saw_it(digits, whole, tmp_
 def test_the_choice_follows_the_left_out_images(digits, whole):
     found, _ = whole
     score = float(auroc(found.logits[:, 1] - found.logits[:, 0], digits.targets == 1))
-    better = max(found.head, found.tuned)
-    assert score == pytest.approx(better)
-    assert found.method == ("fine-tuned" if found.tuned > found.head else "fitted head")
+    assert score == pytest.approx(found.tuned if found.fine_tuned else found.head)
+    assert found.fine_tuned == worth_it(found.gain)
     assert found.gain.difference == pytest.approx(found.tuned - found.head)
     assert found.gain.groups == 9
     assert f"{found.gain.difference:+.3f}" in found.text
@@ -133,6 +133,19 @@ def test_labels_that_nothing_explains_keep_the_fitted_head_or_say_unsure(digits,
         network(), noise, QUICK.replace(epochs=1), NORMALIZE, folder=tmp_path, groups=np.arange(90) // 10
     )
     assert found.method == "fitted head" or "too few to be sure" in found.text
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "chosen"),
+    [(0.13, -0.22, False), (0.06, -0.05, True), (0.18, 0.06, True), (0.0, 0.0, False), (-0.1, -0.2, False)],
+)
+def test_the_fitted_head_stays_within_one_standard_error(whole, difference, low, chosen):
+    """Half of a 95 % interval is 1.96 standard errors: 0.18, 0.056, 0.061 here."""
+    run, _ = whole
+    gain = run.gain.model_copy(update={"difference": difference, "low": low})
+    assert worth_it(gain) == chosen
+    found = replace(run, gain=gain, method=TUNED if chosen else HEAD)
+    assert ("too little to give up the simpler" in found.text) == (difference > 0 and not chosen)
 
 
 def test_a_fitted_head_alone_takes_no_steps(digits, tmp_path):

@@ -2,9 +2,10 @@
 
 A validation part takes a seventh of the labels and then speaks for few parts. Here the training images are dealt
 into folds, whole groups at a time, and a network is fine-tuned for each fold on the others. What these say about the
-images they did not see chooses between fine-tuning and the fitted head alone, and later calibrates the probabilities
-and the cuts; the average of their weights is the network that ships, at the cost of one. Networks fine-tuned from
-the same weights lie close enough for that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
+images they did not see chooses between fine-tuning and the fitted head alone, which stays unless fine-tuning is
+better by more than a standard error, and later calibrates the probabilities and the cuts; the average of their
+weights is the network that ships, at the cost of one. Networks fine-tuned from the same weights lie close enough for
+that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,8 @@ class CrossFit:
             else f"{gain.images:,} images of {gain.groups} groups"
         )
         sure = "" if gain.conclusive() else "; too few to be sure of the sign"
+        if gain.difference > 0 and not chosen:
+            sure = ", no more than its standard error: too little to give up the simpler of the two"
         return (
             f"{'Fine-tuning was' if chosen else 'The fitted head was'} chosen by cross-validation: {name} "
             f"{self.tuned:.3f} fine-tuned, {self.head:.3f} with the fitted head alone, a difference of "
@@ -117,7 +121,7 @@ def cross_fit(
     ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> CrossFit:
-    """Train one network a fold of ``examples.folds``, and average them if that beats the fitted head.
+    """Train one network a fold of ``examples.folds``, and average them if that clearly beats the fitted head.
 
     Parameters
     ----------
@@ -196,7 +200,8 @@ def cross_fit(
         lines = [row | {"fold": k + 1} for k, done in enumerate(fits) for row in done.history]
         write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     gain = _compare(logits, head_logits, targets, figure, groups)
-    if gain.difference > 0:
+    chosen = worth_it(gain)
+    if chosen:
         average_weights(net, [fitted.network for fitted in fits])
     for epoch in range(1, max(len(fitted.history) for fitted in fits) + 1):
         same = [row for fitted in fits for row in fitted.history if row["epoch"] == epoch]
@@ -207,7 +212,7 @@ def cross_fit(
     whole = Fit(
         network=net.eval(),
         history=tuple(rows),
-        best_epoch=rows[-1]["epoch"] if gain.difference > 0 else 0,
+        best_epoch=rows[-1]["epoch"] if chosen else 0,
         metric="cross-validation",
         plan=fits[0].plan,
         penalty=penalty,
@@ -216,13 +221,23 @@ def cross_fit(
     )
     return CrossFit(
         fit=whole,
-        method=TUNED if gain.difference > 0 else HEAD,
+        method=TUNED if chosen else HEAD,
         figure=figure,
         head=score,
         tuned=_score(logits, targets, figure),
         gain=gain,
-        **(judged(logits, averaged, views) if gain.difference > 0 else judged(head_logits, both, 2)),
+        **(judged(logits, averaged, views) if chosen else judged(head_logits, both, 2)),
     )
+
+
+def worth_it(gain: Comparison) -> bool:
+    """The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
+
+    The simpler of two stays unless the other is better by more than the error of their difference. Of a few dozen
+    images the larger figure alone is chance: that choice was seen to cost more often than it brought.
+    """
+    error = (gain.difference - gain.low) / NormalDist().inv_cdf(0.975)
+    return gain.difference > error
 
 
 def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[Floats, float]:
