@@ -233,8 +233,8 @@ def cross_fit(
 def worth_it(gain: Comparison) -> bool:
     """The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
 
-    The simpler of two stays unless the other is better by more than the error of their difference. Of a few dozen
-    images the larger figure alone is chance: that choice was seen to cost more often than it brought.
+    The simpler of two stays unless the other is better by more than the error of their difference: of a few dozen
+    images the larger figure alone is chance (docs/training.md, "With few labels").
     """
     error = (gain.difference - gain.low) / NormalDist().inv_cdf(0.975)
     return gain.difference > error

@@ -144,7 +144,7 @@ def fit(
                 f"the budget leaves {max(0.0, left):.1f} s for training, too little for a single step: "
                 "the network would have learned nothing",
                 code="bad_option",
-                hint="reading and checking the images count towards --budget: give more, or set --epochs or --steps",
+                hint="reading and checking count towards it: begin anew with a larger --budget, or with --epochs",
             )
     else:
         plan = make_plan(recipe.epochs * per_epoch, per_epoch, recipe)
