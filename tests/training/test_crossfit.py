@@ -16,7 +16,7 @@ from eyeline.errors import Interrupted
 from eyeline.images import read_images
 from eyeline.networks import create_network
 from eyeline.training import Examples, Normalization, Recipe, cross_fit, fit, predict_logits
-from eyeline.training.crossfit import HEAD, TUNED, worth_it
+from eyeline.training.crossfit import FEW, HEAD, TUNED, worth_it
 from eyeline.training.folds import average_weights
 from eyeline.verdicts import auroc
 
@@ -83,7 +83,9 @@ def test_the_choice_follows_the_left_out_images(digits, whole):
     found, _ = whole
     score = float(auroc(found.logits[:, 1] - found.logits[:, 0], digits.targets == 1))
     assert score == pytest.approx(found.tuned if found.fine_tuned else found.head)
-    assert found.fine_tuned == worth_it(found.gain)
+    assert found.fine_tuned == worth_it(
+        found.gain, fewest=np.unique(digits.targets, return_counts=True)[1].min()
+    )
     assert found.gain.difference == pytest.approx(found.tuned - found.head)
     assert found.gain.groups == 9
     assert f"{found.gain.difference:+.3f}" in found.text
@@ -136,16 +138,26 @@ def test_labels_that_nothing_explains_keep_the_fitted_head_or_say_unsure(digits,
 
 
 @pytest.mark.parametrize(
-    ("difference", "low", "chosen"),
-    [(0.13, -0.22, False), (0.06, -0.05, True), (0.18, 0.06, True), (0.0, 0.0, False), (-0.1, -0.2, False)],
+    ("difference", "low", "of_few", "of_many"),
+    [
+        (0.13, -0.22, False, True),
+        (0.06, -0.05, True, True),
+        (0.18, 0.06, True, True),
+        (0.0, 0.0, False, False),
+        (-0.1, -0.2, False, False),
+    ],
 )
-def test_the_fitted_head_stays_within_one_standard_error(whole, difference, low, chosen):
+def test_of_few_images_the_fitted_head_stays_within_one_standard_error(
+    whole, difference, low, of_few, of_many
+):
     """Half of a 95 % interval is 1.96 standard errors: 0.18, 0.056, 0.061 here."""
     run, _ = whole
     gain = run.gain.model_copy(update={"difference": difference, "low": low})
-    assert worth_it(gain) == chosen
+    assert worth_it(gain, fewest=FEW) == of_many
+    chosen = worth_it(gain, fewest=FEW - 1)
+    assert chosen == of_few
     found = replace(run, gain=gain, method=TUNED if chosen else HEAD)
-    assert ("too little to give up the simpler" in found.text) == (difference > 0 and not chosen)
+    assert ("too little with fewer than 30 images" in found.text) == (difference > 0 and not chosen)
 
 
 def test_a_fitted_head_alone_takes_no_steps(digits, tmp_path):

@@ -2,10 +2,9 @@
 
 A validation part takes a seventh of the labels and then speaks for few parts. Here the training images are dealt
 into folds, whole groups at a time, and a network is fine-tuned for each fold on the others. What these say about the
-images they did not see chooses between fine-tuning and the fitted head alone, which stays unless fine-tuning is
-better by more than a standard error, and later calibrates the probabilities and the cuts; the average of their
-weights is the network that ships, at the cost of one. Networks fine-tuned from the same weights lie close enough for
-that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
+images they did not see chooses between fine-tuning and the fitted head alone, and later calibrates the probabilities
+and the cuts; the average of their weights is the network that ships, at the cost of one. Networks fine-tuned from the
+same weights lie close enough for that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ from eyeline.verdicts import (
 )
 
 HEAD, TUNED = "fitted head", "fine-tuned"
+FEW = 30  # images of the rarest class: of fewer, a difference that matters is within its own standard error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class CrossFit:
         )
         sure = "" if gain.conclusive() else "; too few to be sure of the sign"
         if gain.difference > 0 and not chosen:
-            sure = ", no more than its standard error: too little to give up the simpler of the two"
+            sure = f", no more than its standard error: too little with fewer than {FEW} images of a class"
         return (
             f"{'Fine-tuning was' if chosen else 'The fitted head was'} chosen by cross-validation: {name} "
             f"{self.tuned:.3f} fine-tuned, {self.head:.3f} with the fitted head alone, a difference of "
@@ -200,7 +200,7 @@ def cross_fit(
         lines = [row | {"fold": k + 1} for k, done in enumerate(fits) for row in done.history]
         write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     gain = _compare(logits, head_logits, targets, figure, groups)
-    chosen = worth_it(gain)
+    chosen = worth_it(gain, fewest=int(np.unique(targets, return_counts=True)[1].min()))
     if chosen:
         average_weights(net, [fitted.network for fitted in fits])
     for epoch in range(1, max(len(fitted.history) for fitted in fits) + 1):
@@ -230,14 +230,16 @@ def cross_fit(
     )
 
 
-def worth_it(gain: Comparison) -> bool:
-    """The rule of one standard error (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
+def worth_it(gain: Comparison, fewest: int) -> bool:
+    """Whether fine-tuning ships, where the rarest class has `fewest` images: if its figure is the larger one.
 
-    The simpler of two stays unless the other is better by more than the error of their difference: of a few dozen
-    images the larger figure alone is chance (docs/training.md, "With few labels").
+    Of fewer than `FEW` the larger figure alone is chance, and fine-tuning at its most harmful: there the fitted head
+    stays unless the other is better by more than the error of their difference (the rule of one standard error:
+    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3). Of more, the same rule gives up
+    improvements that hold (docs/training.md, "With few labels").
     """
     error = (gain.difference - gain.low) / NormalDist().inv_cdf(0.975)
-    return gain.difference > error
+    return gain.difference > (error if fewest < FEW else 0.0)
 
 
 def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[Floats, float]:
