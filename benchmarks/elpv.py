@@ -1,7 +1,7 @@
 """How good is training on solar cells, by module and at random? The fitted head and fine-tuning, on the same splits.
 
     python benchmarks/elpv.py [--splits grouped random] [--seeds 0] [--folds 0 1 2 3 4] [--recipe default]
-        [--network efficientnet_lite0] [--cross-fit] [--threads 2]
+        [--network efficientnet_lite0] [--cross-fit] [--middle] [--threads 2]
 
 Grouped: 5 folds of whole modules, the module that is in the set twice tied. Random: 75/25, stratified. In each split
 the network (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
@@ -81,7 +81,7 @@ def one_split(
     crossed: bool,
 ) -> dict[str, Any]:
     train = np.setdiff1d(np.arange(len(table)), held).astype(np.int64)
-    net, normalize = published(network)
+    net, normalize = published(network, recipe.middle)
     examples = Examples(
         pixels=pixels,
         targets=table.targets,
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument(
         "--cross-fit", action="store_true", help="Train as the command does, not one network."
     )
+    parser.add_argument("--middle", action="store_true", help="Let the head read middle stages too.")
     parser.add_argument("--epochs", type=int, help="Instead of the recipe's.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -144,6 +145,8 @@ def main() -> None:
         recipe = recipe.replace(precision=options.precision)
     if options.epochs:
         recipe = recipe.replace(epochs=options.epochs)
+    if options.middle:
+        recipe = recipe.replace(middle=True)
     table = tied(read_images("elpv"))
     cache = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1))
     results = load(options.output)
@@ -204,16 +207,17 @@ def load(path: Path) -> dict[str, Any]:
     }
 
 
-def published(network: str) -> tuple[Network, Normalization]:
+def published(network: str, middle: bool = False) -> tuple[Network, Normalization]:
     """The network with its ImageNet weights, for two classes of grey pictures."""
     info = network_info(network)
-    net = create_network(network, num_classes=2, in_channels=1, image_size=(SIZE, SIZE), weights="imagenet")
+    shape: dict[str, Any] = {"num_classes": 2, "in_channels": 1, "image_size": (SIZE, SIZE)}
+    net = create_network(network, weights="imagenet", middle=middle, **shape)
     return net, Normalization(info.mean, info.std).for_channels(1)
 
 
 def all_features(table: ImageTable, pixels: Any, recipe: Recipe, network: str = NETWORK) -> Any:
     """What the frozen network sees in every cell; no label is involved."""
-    net, normalize = published(network)
+    net, normalize = published(network, recipe.middle)
     rows = np.arange(len(table), dtype=np.int64)
     freeze_batch_norm(net, recipe, normalize(pixels[:1]))
     return embed_pixels(net, pixels, rows, normalize, half_turn=recipe.half_turn)

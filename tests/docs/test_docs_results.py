@@ -203,12 +203,14 @@ def cells() -> str:
         "|---|---|---|---|---|---|",
     ]
     by: dict[str, list[dict[str, Any]]] = {}
-    order = ("split", "recipe", "cross-fit")
+    order = ("split", "recipe", "network", "cross-fit")
     for row in sorted(results("elpv")["rows"], key=lambda row: [row[key] for key in order]):
         settings = row["settings"]
         name = f"{row['split']}, `{row['recipe']}`, {settings['epochs']} epochs in {settings['precision']}"
         if row["network"] != "efficientnet_lite0":
             name += f", {row['network']}"
+        if settings["middle"]:
+            name += ", middle stages"
         if row["cross-fit"]:
             name += ", cross-fitted"
         by.setdefault(name, []).append(row)

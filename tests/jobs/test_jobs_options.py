@@ -9,6 +9,7 @@ import signal
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from eyeline.errors import EyelineError, Interrupted
@@ -192,3 +193,33 @@ def test_the_solar_cells_have_their_annotators_doubts():
     soft = soft_labels(table)
     assert sorted(set(soft[:, 1].round(2).tolist())) == pytest.approx([0, 0.33, 0.67, 1], abs=1e-6)
     np.testing.assert_array_equal(soft[:, 1] >= 0.5, table.is_defect)
+
+
+# --- middle stages --------------------------------------------------------------------------------
+
+
+def test_middle_stages_ship_with_exact_evidence_and_are_resumed(photos, tmp_path):
+    recipe = Recipe(middle=True).to_dict()
+
+    def interrupt(stage, done, total, note):
+        if stage == "training" and done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(photos, out=tmp_path / "run", recipe=recipe, steps=3, progress=interrupt, **QUICK)
+    resumed = train(resume=tmp_path / "run")
+    whole = train(photos, out=tmp_path / "whole", recipe=recipe, steps=3, **QUICK)
+    assert tensors(resumed) == tensors(whole)
+    inspector = load(whole.model)
+    assert inspector.contract.evidence.exact
+    weights = load_file(sorted((whole.folder / "checkpoints").glob("step-*.safetensors"))[-1])
+    heads = {value.shape for name, value in weights.items() if name.endswith("head.weight")}
+    # ResNet-20 has 64 channels at the end, 32 and 16 on the two grids before; means and maxima of these.
+    assert heads == {(2, 64 + 2 * (32 + 16))}
+
+
+def test_middle_stages_of_a_network_without_averages_are_refused(photos, tmp_path):
+    options = QUICK | {"network": "vgg11", "recipe": Recipe(middle=True).to_dict()}
+    with pytest.raises(EyelineError, match="vgg11 has no middle stages"):
+        train(photos, out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()

@@ -46,6 +46,7 @@ def suggest_learning_rate(source: str | Path, *, progress: Progress = silent, **
             in_channels=decode.channels,
             image_size=decode.image_size,
             weights=choose_weights(info, wish.weights),
+            middle=recipe.middle,
         )
     cache = open_cache(table, decode, max_bad=wish.max_bad, progress=progress)
     looked = look_at_images(table, decode, progress=progress)

@@ -154,6 +154,7 @@ def train(
         "in_channels": decode.channels,
         "image_size": decode.image_size,
         "weights": weights,
+        "middle": recipe.middle,
     }
     with seeded_weights(wish.seed):
         net = create_network(**shape)

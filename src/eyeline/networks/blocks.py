@@ -37,6 +37,7 @@ class Network(nn.Module):
     name: str = ""  # as in `network_names()`
     stage_names: tuple[str, ...]  # in the order the image runs through them
     gap_head: bool = True
+    middle: tuple[str, ...] = ()  # stages that the head reads beside the last one; see `read_middle`
     head: nn.Linear
     dropout: nn.Module
     in_channels: int
@@ -52,11 +53,20 @@ class Network(nn.Module):
         return maps
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last stage's map ``(N, C, h, w)`` (tokens ``(N, L, C)`` for vision transformers)."""
+        """The last stage's map ``(N, C, h, w)`` (tokens ``(N, L, C)`` for vision transformers).
+
+        After `read_middle` the channels of the middle stages follow, brought to the same grid.
+        """
         self.check_input(x)
+        beside: list[Tensor] = []
         for name in self.stage_names:
             x = getattr(self, name)(x)
-        return x
+            if name in self.middle:
+                beside.append(x)
+        if not beside:
+            return x
+        grid = (x.shape[2], x.shape[3])
+        return torch.cat([x, *(coarser(m, grid, pool) for m in beside for pool in (_mean, _maximum))], 1)
 
     def pool(self, x: Tensor) -> Tensor:
         """From the last stage's map to the vector ``(N, C)`` that `head` reads."""
@@ -77,6 +87,36 @@ class Network(nn.Module):
             raise EyelineError(f"num_classes is {num_classes}; allowed: 1 or more", code="bad_option")
         old = self.head.weight
         self.head = nn.Linear(self.head.in_features, num_classes, device=old.device, dtype=old.dtype)
+        self.initialise(self.head)
+
+    def read_middle(self) -> None:
+        """Let the head read two middle stages beside the last one: a thin crack is gone from the last map.
+
+        They are the last stages of the two grids before the last, 8 and 16 pixels a cell in most networks. Each is
+        brought to the last grid twice, by means and by maxima of overlapping windows, as further channels of
+        `forward_features`; so evidence stays exact. The head is new and reads more numbers.
+
+        Raises
+        ------
+        EyelineError : the head does not read averages of a map, or the grids do not halve.
+        """
+        if not self.gap_head:
+            raise EyelineError(
+                f"{self.name} has no middle stages to read: its last layer does not read averages of a map",
+                code="bad_option",
+            )
+        side = 2 * self.minimum_size
+        training = self.training
+        with torch.no_grad():
+            maps = self.eval().features(self.head.weight.new_zeros(1, self.in_channels, side, side))
+        self.train(training)
+        last = {m.shape[2:]: name for name, m in maps.items()}  # of each grid the last stage
+        self.middle = tuple(list(last.values())[-3:-1])
+        grid = next(reversed(last))
+        beside = [coarser(maps[name], (grid[0], grid[1]), _mean) for name in self.middle]
+        old = self.head
+        wide = old.in_features + 2 * sum(m.shape[1] for m in beside)
+        self.head = nn.Linear(wide, old.out_features, device=old.weight.device, dtype=old.weight.dtype)
         self.initialise(self.head)
 
     def initialise(self, module: nn.Module) -> None:
@@ -104,6 +144,23 @@ class Network(nn.Module):
                 code="image_too_small",
                 hint="enlarge the images, or build the network with small_stem=True",
             )
+
+
+def coarser(x: Tensor, grid: tuple[int, int], pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """A map ``(N, C, H, W)`` halved by `pool` until it has the cells of `grid` (h, w)."""
+    while x.shape[2:] != grid:
+        if x.shape[2] <= grid[0] and x.shape[3] <= grid[1]:
+            raise EyelineError(
+                f"a middle stage of {x.shape[2]}x{x.shape[3]} cells does not halve to {grid[0]}x{grid[1]}",
+                code="bad_option",
+            )
+        x = pool(x)
+    return x
+
+
+# Windows of 3x3 cells, two apart, as the strided convolutions of the stages that follow: the same cells result.
+_mean = functools.partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1, count_include_pad=False)
+_maximum = functools.partial(F.max_pool2d, kernel_size=3, stride=2, padding=1)
 
 
 class SameConv2d(nn.Conv2d):

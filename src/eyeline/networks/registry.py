@@ -76,6 +76,7 @@ def create_network(
     in_channels: int | None = None,
     image_size: int | tuple[int, int] | None = None,
     weights: str | Path | None = None,
+    middle: bool = False,
     **options: Any,
 ) -> Network:
     """Build one network; a plain ``torch.nn.Module`` from ``(N, C, H, W)`` to logits ``(N, K)``.
@@ -88,6 +89,7 @@ def create_network(
         transformer's position embedding. Convolutional networks take any larger size later on.
     weights : None (initialised as published), "imagenet" where an installed package ships them, the path of a
         ``.safetensors`` or ``.pth`` file, or ``timm/<model>`` from the local Hugging Face cache.
+    middle : let the last layer, which is then new, read two middle stages too (`Network.read_middle`).
     options : of the family, such as ``dropout``, ``drop_path`` and ``small_stem``; see its class.
 
     The parameters are laid out channels-last, which is the fast layout of convolutions on the CPU;
@@ -132,6 +134,8 @@ def create_network(
         from eyeline.networks.weights import load_weights
 
         load_weights(net, weights)
+    if middle:
+        net.read_middle()
     return net
 
 

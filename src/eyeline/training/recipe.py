@@ -55,6 +55,7 @@ class Recipe:
     frozen: float = setting(
         0.45, "share of the stages, from the first, whose published weights stay; none without them", 0, 1
     )
+    middle: bool = setting(False, "the last layer reads two middle stages too, which still show thin defects")
     flips: bool = setting(True, "mirror images both ways")
     turns: bool = setting(True, "turn square images by right angles")
     upright: bool = setting(False, "what is up stays up: mirrored left to right only, and never turned")
