@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,12 @@ NETWORKS = {  # and the stages that facts and published descriptions put at 8 an
 def built(name: str, size: int = 96):
     torch.manual_seed(0)
     return create_network(name, num_classes=2, in_channels=1, image_size=size, middle=True).eval()
+
+
+@functools.cache
+def both():
+    plain = create_network("efficientnet_lite0", num_classes=2, in_channels=1)
+    return built("efficientnet_lite0", 32), plain.eval()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -51,15 +59,13 @@ def test_the_head_reads_the_two_grids_before_the_last(name):
 @settings(max_examples=12, deadline=None)
 @given(st.integers(32, 130), st.integers(32, 130))
 def test_any_image_size_gives_one_grid(height, width):
-    net = built("efficientnet_lite0", 32)
-    plain = create_network("efficientnet_lite0", num_classes=2, in_channels=1).eval()
+    net, plain = both()
     x = torch.randn(1, 1, height, width)
     with torch.no_grad():
         assert net.forward_features(x).shape[2:] == plain.forward_features(x).shape[2:]
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])
-@pytest.mark.parametrize("views", [1, 4])
+@pytest.mark.parametrize(("name", "views"), [("efficientnet_lite0", 4), ("resnet18", 1)])
 def test_the_artifact_s_evidence_adds_up_to_its_logits(name, views):
     net = built(name)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 1), dtype=np.uint8)
