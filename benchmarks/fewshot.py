@@ -12,7 +12,9 @@ modules; all arms learn from the same cells and are judged on the same held-out 
   fastai's own head; ImageNet normalization, flips both ways). Left out where fastai cannot be imported.
 
 Numbers already in the results file are not measured again. Results: benchmarks/results/fewshot.json and the picture
-docs/fewshot.svg.
+docs/fewshot.svg. The rule that chooses was tried on fresh draws, results/fewshot_choice.json:
+
+    python benchmarks/fewshot.py --draws 5 6 7 8 9 --numbers 10 50 --arms probe tuned --output FILE
 """
 
 from __future__ import annotations

@@ -257,6 +257,39 @@ def few_labels() -> str:
     return "\n".join(table)
 
 
+def fresh_draws() -> str:
+    """What each rule would have shipped, from the figures of the head, of fine-tuning and of the choice between."""
+    found = results("fewshot_choice")["rows"]
+    counts = sorted({row["a class"] for row in found})
+    by = {(row["arm"], row["draw"], row["a class"]): row for row in found}
+    draws = sorted({row["draw"] for row in found})
+
+    def mean(tunes: Callable[[float, float], bool]) -> str:
+        """Mean AUROC where fine-tuning ships if `tunes` says so of its gain and the gain's standard error."""
+        cells = []
+        for count in counts:
+            values = []
+            for draw in draws:
+                tuned = by["tuned", draw, count]
+                gain, low, _ = tuned["gain"]
+                ship = tuned if tunes(gain, (gain - low) / 1.96) else by["probe", draw, count]
+                values.append(ship["auroc"])
+            cells.append(f"{statistics.mean(values):.3f} ± {statistics.pstdev(values):.3f}")
+        return " | ".join(cells)
+
+    head = " | ".join(f"{count} a class" for count in counts)
+    return "\n".join(
+        [
+            f"| {len(draws)} fresh draws, AUROC | {head} |",
+            "|---" * (1 + len(counts)) + "|",
+            f"| fitted head | {mean(lambda *_: False)} |",
+            f"| always fine-tuned | {mean(lambda *_: True)} |",
+            f"| the larger figure of cross-validation | {mean(lambda gain, _: gain > 0)} |",
+            f"| larger by more than a standard error | {mean(lambda gain, error: gain > error)} |",
+        ]
+    )
+
+
 def large_table() -> str:
     found = results("memory")["large"]
     rows = ["| stage | seconds | peak, MB | of it not from files, MB |", "|---|---|---|---|"]
@@ -342,6 +375,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/training.md", "cells"): cells,
     ("docs/training.md", "scratch"): scratch,
     ("docs/training.md", "few labels"): few_labels,
+    ("docs/training.md", "fresh draws"): fresh_draws,
     ("docs/training.md", "large table"): large_table,
     ("docs/shipping.md", "latency"): latency,
     ("docs/shipping.md", "files"): files,

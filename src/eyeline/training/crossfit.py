@@ -42,7 +42,7 @@ from eyeline.verdicts import (
 )
 
 HEAD, TUNED = "fitted head", "fine-tuned"
-FEW = 30  # images of the rarest class: of fewer, a difference that matters is within its own standard error
+FEW = 30  # images of the rarest class: of fewer, fine-tuning has to be better by more than a standard error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +233,10 @@ def cross_fit(
 def worth_it(gain: Comparison, fewest: int) -> bool:
     """Whether fine-tuning ships, where the rarest class has `fewest` images: if its figure is the larger one.
 
-    Of fewer than `FEW` the larger figure alone is chance, and fine-tuning at its most harmful: there the fitted head
-    stays unless the other is better by more than the error of their difference (the rule of one standard error:
-    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3). Of more, the same rule gives up
-    improvements that hold (docs/training.md, "With few labels").
+    Of fewer than `FEW` the fitted head stays unless the other is better by more than the error of their difference
+    (the rule of one standard error: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
+    The limit was set after results on solar cells, and fresh draws of cells do not settle whether it is a good one
+    (docs/training.md, "With few labels").
     """
     error = (gain.difference - gain.low) / NormalDist().inv_cdf(0.975)
     return gain.difference > (error if fewest < FEW else 0.0)
