@@ -15,14 +15,15 @@ import torch
 from eyeline.errors import Interrupted
 from eyeline.images import read_images
 from eyeline.networks import create_network
+from eyeline.progress import silent
 from eyeline.training import Examples, Normalization, Recipe, cross_fit, fit, predict_logits
 from eyeline.training.crossfit import FEW, HEAD, TUNED, worth_it
-from eyeline.training.folds import average_weights
+from eyeline.training.start import freeze_batch_norm
 from eyeline.verdicts import auroc
 
 NORMALIZE = Normalization((0.5,), (0.5,))
 QUICK = Recipe(
-    epochs=2, batch_size=16, learning_rate=1e-3, turns=False, flips=False, shift=0.0, balance="none"
+    epochs=2, batch_size=16, learning_rate=3e-5, turns=False, flips=False, shift=0.0, balance="none"
 )
 
 
@@ -91,22 +92,65 @@ def test_the_choice_follows_the_left_out_images(digits, whole):
     assert f"{found.gain.difference:+.3f}" in found.text
 
 
-def test_what_ships_is_the_mean_of_the_folds_or_the_published_network(digits, whole):
+def test_what_ships_lies_half_way_from_the_mean_of_the_folds_to_a_pass_over_all(digits, whole, tmp_path):
     from safetensors.torch import load_file
 
     found, folder = whole
-    folds = [load_file(folder / "folds" / str(k) / "network.safetensors") for k in (1, 2, 3)]
-    networks = [copy.deepcopy(found.fit.network) for _ in folds]
-    for net, fold in zip(networks, folds, strict=True):
-        net.load_state_dict(fold)
-    average = copy.deepcopy(found.fit.network)
-    average_weights(average, networks)
-    for name, value in average.state_dict().items():
-        mean = sum(fold[name].double() for fold in folds) / 3
-        torch.testing.assert_close(value, mean.float(), rtol=1e-6, atol=1e-12)
-    assert (bits(found.fit.network) == bits(average)) == (found.method == "fine-tuned")
+    assert found.fine_tuned
+    files = [folder / "folds" / name / "network.safetensors" for name in ("1", "2", "3", "all")]
+    *folds, last = [load_file(file) for file in files]
+    mean = {name: sum(fold[name].double() for fold in folds) / 3 for name in last}
+    for name, value in found.fit.network.state_dict().items():
+        torch.testing.assert_close(
+            value, ((mean[name] + last[name]) / 2).float(), rtol=1e-5, atol=1e-7, msg=name
+        )
+    # The pass by hand: from the mean, on every image, for 3/8 of a fold's eight steps at a third of the rate.
+    start = copy.deepcopy(found.fit.network)
+    start.load_state_dict({name: value.float() for name, value in mean.items()})
+    recipe = QUICK.replace(fit_head=False, learning_rate=QUICK.learning_rate / 3)
+    alone = fit(start, digits, recipe, NORMALIZE, folder=tmp_path, steps=3, choose_epoch=False)
+    for name, value in alone.network.state_dict().items():
+        torch.testing.assert_close(value, last[name], rtol=1e-5, atol=1e-7, msg=name)
+    assert not torch.equal(last["head.weight"], mean["head.weight"].float())
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["fold"], line["epoch"]) for line in lines] == [(k, e) for k in (1, 2, 3) for e in (1, 2)]
+    expected = [(k, e) for k in (1, 2, 3) for e in (1, 2)] + [("all", 1)]
+    assert [(line["fold"], line["epoch"]) for line in lines] == expected
+    assert [row["epoch"] for row in found.fit.history] == [0, 1, 2, 3]
+    assert found.fit.history[-1]["step"] == 8 + 3
+
+
+def test_the_last_pass_learns_balanced_and_ships_at_the_shares_of_the_images(digits, tmp_path):
+    """With a rate of zero nothing moves: the weights of the classes are put in and taken out again."""
+    from eyeline.training.balance import prior_shift
+    from eyeline.training.folds import last_pass
+    from eyeline.training.plan import make_plan
+    from eyeline.training.ranks import ALONE
+
+    few = np.concatenate([np.flatnonzero(digits.targets == 0), np.flatnonzero(digits.targets == 1)[:12]])
+    rare = replace(digits, train=few, folds=digits.folds[few])
+    recipe = QUICK.replace(balance="weights", learning_rate=0.0)
+    assert abs(np.log(prior_shift(rare, recipe))).max() > 0.3
+    net = network()
+    freeze_batch_norm(net, recipe, torch.zeros(1, 1, 32, 32))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    about = {"folder": tmp_path, "seed": 0, "resume": False, "ranks": ALONE, "progress": silent}
+    last_pass(net, rare, recipe, NORMALIZE, plan=make_plan(8, 4, recipe), **about)
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=1e-6, atol=1e-6)
+
+
+def test_the_published_network_ships_with_the_fitted_head_where_fine_tuning_is_worse(digits, tmp_path):
+    """A rate that does harm: no pass follows, and no weight but the head's has changed."""
+    found = cross_fit(
+        network(), digits, QUICK.replace(learning_rate=1e-3, epochs=1), NORMALIZE, folder=tmp_path, seed=0
+    )
+    assert not found.fine_tuned
+    assert not (tmp_path / "folds" / "all").exists()
+    plain = network()
+    freeze_batch_norm(plain, QUICK, torch.zeros(1, 1, 32, 32))
+    for name, value in plain.state_dict().items():
+        if not name.startswith("head"):
+            assert torch.equal(found.fit.network.state_dict()[name], value)
 
 
 def test_views_are_kept_where_left_out_images_gain_by_them(digits, tmp_path):
@@ -176,9 +220,9 @@ def test_a_budget_too_short_for_a_step_keeps_the_fitted_head_and_says_so(digits,
     assert "no time for a single step" in found.fit.notes[0]
 
 
-@pytest.mark.parametrize("stop_at", [3, 11])
+@pytest.mark.parametrize("stop_at", [3, 11, 25])
 def test_interrupted_in_any_fold_and_resumed_is_never_interrupted(digits, whole, tmp_path, stop_at):
-    """Four steps an epoch, eight a fold."""
+    """Four steps an epoch, eight a fold, three in the last pass."""
     expected, _ = whole
 
     def interrupt(stage, done, total, note):
@@ -186,7 +230,7 @@ def test_interrupted_in_any_fold_and_resumed_is_never_interrupted(digits, whole,
             os.kill(os.getpid(), signal.SIGTERM)
 
     groups = np.arange(90) // 10
-    with pytest.raises(Interrupted, match=r"fold [12]") as caught:
+    with pytest.raises(Interrupted, match=r"fold [12]|last pass") as caught:
         cross_fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path, groups=groups, progress=interrupt)
     assert str(tmp_path) in (caught.value.hint or "")
     resumed = cross_fit(network(), digits, QUICK, NORMALIZE, folder=tmp_path, groups=groups, resume=True)

@@ -3,8 +3,9 @@
 A validation part takes a seventh of the labels and then speaks for few parts. Here the training images are dealt
 into folds, whole groups at a time, and a network is fine-tuned for each fold on the others. What these say about the
 images they did not see chooses between fine-tuning and the fitted head alone, and later calibrates the probabilities
-and the cuts; the average of their weights is the network that ships, at the cost of one. Networks fine-tuned from the
-same weights lie close enough for that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
+and the cuts. What ships is one network, at the cost of one: the average of their weights, since networks fine-tuned
+from the same weights lie close enough for that (Wortsman et al. 2022, "Model soups", arXiv 2203.05482), and from there
+half of the way that a short pass over all training images goes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from eyeline.progress import Progress, silent
 from eyeline.training.balance import prior_shift, undo_balance
 from eyeline.training.batches import Ints, Normalization
 from eyeline.training.examples import Examples
-from eyeline.training.folds import average_weights, each_fold, no_steps
+from eyeline.training.folds import LAST, average_weights, each_fold, last_pass, no_steps
 from eyeline.training.inference import Floats, embed_pixels, predict_logits
 from eyeline.training.loop import Fit
 from eyeline.training.plan import make_plan
@@ -49,7 +50,7 @@ FEW = 30  # images of the rarest class: of fewer, fine-tuning has to be better b
 class CrossFit:
     """A network trained on every training image, and what was said of each by networks that did not see it."""
 
-    fit: Fit  # its network is the average of the folds' networks, or the published one with the fitted head
+    fit: Fit  # its network is made of the folds' networks (`last_pass`), or the published one with the fitted head
     logits: Floats  # (len(examples.train), K), left out, in the order of examples.train
     method: str  # "fine-tuned" or "fitted head"
     figure: str  # "auroc", or "accuracy" of more than two classes
@@ -121,7 +122,7 @@ def cross_fit(
     ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> CrossFit:
-    """Train one network a fold of ``examples.folds``, and average them if that clearly beats the fitted head.
+    """Train one network a fold of ``examples.folds``, and make them one if that beats the fitted head.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def cross_fit(
     groups : of the training images, ``(len(examples.train),)``; the comparison is made by whole groups.
     views : of each image (see `Views`) that may be averaged, and are where left-out images gain by it; a fitted
         head alone averages two at most.
-    budget : seconds for all folds together; `steps` sets the steps of each fold.
+    budget : seconds for all folds and the last pass together; `steps` sets the steps of each fold.
     resume : go on with what `folder` holds.
     ranks : the processes that train together; this is the first, and the others call `follow_folds`.
 
@@ -186,6 +187,7 @@ def cross_fit(
         return alone
 
     fits: list[Fit] = []
+    parts: dict[int | str, Fit] = {}
     logits = np.zeros_like(head_logits)
     averaged = np.zeros_like(head_logits) if views > 1 else None
     how: dict[str, Any] = {"folder": folder, "seed": seed, "budget": budget, "steps": steps, "resume": resume}
@@ -197,18 +199,28 @@ def cross_fit(
             several = Views(fitted.network, views)
             averaged[unseen] = predict_logits(several, examples.pixels, train[unseen], normalize)
         fits.append(fitted)
-        lines = [row | {"fold": k + 1} for k, done in enumerate(fits) for row in done.history]
-        write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        parts[len(fits)] = fitted
+        _write_metrics(folder, parts)
     gain = _compare(logits, head_logits, targets, figure, groups)
     chosen = worth_it(gain, fewest=int(np.unique(targets, return_counts=True)[1].min()))
-    if chosen:
-        average_weights(net, [fitted.network for fitted in fits])
     for epoch in range(1, max(len(fitted.history) for fitted in fits) + 1):
         same = [row for fitted in fits for row in fitted.history if row["epoch"] == epoch]
         rows.append(
             {"epoch": epoch, "step": same[0]["step"], "loss": float(np.mean([r["loss"] for r in same]))}
         )
     rows[-1] |= _figures(logits, targets)
+    if ranks.tell(chosen):
+        average_weights(net, [fitted.network for fitted in fits])
+        last = last_pass(
+            net, examples, recipe, normalize, plan=fits[0].plan, ranks=ranks, progress=progress, **how
+        )
+        parts[LAST] = last
+        _write_metrics(folder, parts)
+        start = rows[-1]
+        rows += [
+            {"epoch": start["epoch"] + row["epoch"], "step": start["step"] + row["step"], "loss": row["loss"]}
+            for row in last.history
+        ]
     whole = Fit(
         network=net.eval(),
         history=tuple(rows),
@@ -216,8 +228,8 @@ def cross_fit(
         metric="cross-validation",
         plan=fits[0].plan,
         penalty=penalty,
-        seconds=sum(fitted.seconds for fitted in fits),
-        notes=tuple(note for fitted in fits for note in fitted.notes),
+        seconds=sum(fitted.seconds for fitted in parts.values()),
+        notes=tuple(note for fitted in parts.values() for note in fitted.notes),
     )
     return CrossFit(
         fit=whole,
@@ -240,6 +252,11 @@ def worth_it(gain: Comparison, fewest: int) -> bool:
     """
     error = (gain.difference - gain.low) / NormalDist().inv_cdf(0.975)
     return gain.difference > (error if fewest < FEW else 0.0)
+
+
+def _write_metrics(folder: Path, fits: dict[int | str, Fit]) -> None:
+    lines = [row | {"fold": name} for name, fitted in fits.items() for row in fitted.history]
+    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _fit_head_to_all(net: Network, examples: Examples, recipe: Recipe) -> tuple[Floats, float]:

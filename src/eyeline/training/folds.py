@@ -1,4 +1,4 @@
-"""One network a fold: trained on the other folds, kept when finished, and in the end averaged."""
+"""One network a fold: trained on the other folds, kept when finished; their mean learns once more from all images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from torch import Tensor
 from eyeline.errors import Interrupted
 from eyeline.networks import Network
 from eyeline.progress import Progress, silent
+from eyeline.training.balance import prior_shift, undo_balance
 from eyeline.training.batches import Normalization
 from eyeline.training.checkpoint import read_tensors, write_tensors
 from eyeline.training.examples import Examples
 from eyeline.training.loop import Fit, fit
-from eyeline.training.plan import make_plan
+from eyeline.training.plan import Plan, make_plan
 from eyeline.training.ranks import Ranks
 from eyeline.training.recipe import Recipe
 from eyeline.training.start import freeze_batch_norm
+
+LAST = "all"  # the name of the last pass, beside the numbers of the folds
+LAST_STEPS, LAST_RATE = 3 / 8, 1 / 3  # of the last pass, as shares of a fold's steps and of its learning rate
 
 
 def follow_folds(
@@ -43,9 +47,14 @@ def follow_folds(
         return
     freeze_batch_norm(net, recipe, normalize(examples.pixels[examples.train[:1]]))
     rest |= {"steps": steps, "budget": budget}
+    plan = None
     for _, fitted in each_fold(net, examples, recipe, normalize, ranks=ranks, progress=silent, **rest):
         if fitted.plan.steps == 0:
             return
+        plan = fitted.plan
+    assert plan is not None
+    if ranks.tell(None):  # whether fine-tuning was chosen
+        last_pass(net, examples, recipe, normalize, plan=plan, ranks=ranks, progress=silent, **rest)
 
 
 def no_steps(recipe: Recipe, steps: int | None, budget: float | None) -> bool:
@@ -83,9 +92,9 @@ def each_fold(
             recipe,
             normalize,
             run=folder,
-            number=position + 1,
+            name=str(position + 1),
             seed=seed,
-            budget=None if budget is None else budget / len(numbers),
+            budget=None if budget is None else budget / (len(numbers) + LAST_STEPS),
             steps=steps,
             resume=resume,
             ranks=ranks,
@@ -93,6 +102,50 @@ def each_fold(
         )
         steps = fitted.plan.steps  # a budget is measured once
         yield ~seen, fitted
+
+
+def last_pass(
+    net: Network,
+    examples: Examples,
+    recipe: Recipe,
+    normalize: Normalization,
+    *,
+    plan: Plan,
+    folder: Path,
+    seed: int,
+    resume: bool,
+    ranks: Ranks,
+    progress: Progress,
+    **_: Any,  # what only the folds need
+) -> Fit:
+    """The mean of the folds' networks, `net`, half way to where a short pass over all training images takes it.
+
+    Each of the averaged networks missed a part of the images, and a pass over all of them makes up for it; the mean of
+    before and after is steadier than either. `plan` is that of a fold. Changes nothing but `net`, in place.
+    """
+    start = copy.deepcopy(net)
+    undo_balance(start, 1 / prior_shift(examples, recipe))  # back to how it was while they learned
+    fitted = _fit_fold(
+        start,
+        examples,
+        recipe.replace(fit_head=False, learning_rate=LAST_RATE * recipe.learning_rate),
+        normalize,
+        run=folder,
+        name=LAST,
+        seed=seed,
+        budget=None,
+        steps=last_steps(plan.steps),
+        resume=resume,
+        ranks=ranks,
+        progress=_of_last(progress, plan.steps, len(np.unique(examples.folds))),
+    )
+    average_weights(net, [net, fitted.network])
+    return fitted
+
+
+def last_steps(steps: int) -> int:
+    """Of the last pass, where each fold had `steps`."""
+    return max(1, round(LAST_STEPS * steps))
 
 
 @torch.no_grad()
@@ -113,13 +166,13 @@ def _fit_fold(
     normalize: Normalization,
     *,
     run: Path,
-    number: int,
+    name: str,
     resume: bool,
     ranks: Ranks,
     **rest: Any,
 ) -> Fit:
     """`fit` on a copy of `net`, or what an interrupted run has finished of it already."""
-    own, folder = copy.deepcopy(net), run / "folds" / str(number)
+    own, folder = copy.deepcopy(net), run / "folds" / name
     finished = folder / "network.safetensors"
     state: dict[str, Any] | None = None
     if resume and ranks.first and finished.with_suffix(".json").exists():
@@ -151,7 +204,7 @@ def _fit_fold(
         )
     except Interrupted as stop:
         raise Interrupted(
-            f"fold {number}: {stop.message}",
+            f"{'last pass' if name == LAST else f'fold {name}'}: {stop.message}",
             code=stop.code,
             path=run,
             hint=f"go on with: eyeline train --resume {run}",
@@ -174,6 +227,17 @@ def _of_fold(progress: Progress, position: int, count: int) -> Progress:
 
     def report(stage: str, done: int, total: int, note: str) -> None:
         if stage == "training":
-            progress(stage, position * total + done, count * total, f"fold {position + 1} of {count}, {note}")
+            whole = count * total + last_steps(total)
+            progress(stage, position * total + done, whole, f"fold {position + 1} of {count}, {note}")
+
+    return report
+
+
+def _of_last(progress: Progress, steps: int, count: int) -> Progress:
+    """Training after `count` folds of `steps` each."""
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        if stage == "training":
+            progress(stage, count * steps + done, count * steps + total, f"all images, {note}")
 
     return report
