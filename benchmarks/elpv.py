@@ -6,7 +6,7 @@
 Grouped: 5 folds of whole modules, the module that is in the set twice tied. Random: 75/25, stratified. In each split
 the network (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
 the held-out cells choose nothing. With --cross-fit it learns as `eyeline train` does: one network for each of three
-folds of what is not held out, averaged where that beats the fitted head. AUROC over all held-out cells, with one view
+folds of what is not held out, made one where that beats the fitted head. AUROC over all held-out cells, with one view
 and with eight, and the mean AUROC inside modules, which a module that looks unlike all others cannot spoil.
 
 Splits already in the results file with the same recipe are not run again, so an interrupted benchmark goes on.
@@ -162,6 +162,7 @@ def main() -> None:
             "fold": fold,
             "recipe": options.recipe,
             "cross-fit": options.cross_fit,
+            "last pass": options.cross_fit,  # which rows of earlier versions do not have
         }
         if any(key.items() <= row.items() and row["settings"] == recipe.to_dict() for row in results["rows"]):
             continue
@@ -185,7 +186,7 @@ def main() -> None:
         )
     for split in options.splits:
         about = {"network": options.network, "split": split, "settings": recipe.to_dict()}
-        about["cross-fit"] = options.cross_fit
+        about |= {"cross-fit": options.cross_fit, "last pass": options.cross_fit}
         rows = [row for row in results["rows"] if about.items() <= row.items()]
         for arm in ("head", "tuned", "eight views") if rows else ():
             values = [r[arm]["auroc"] for r in rows]

@@ -203,7 +203,7 @@ def cells() -> str:
         "|---|---|---|---|---|---|",
     ]
     by: dict[str, list[dict[str, Any]]] = {}
-    order = ("split", "recipe", "network", "cross-fit")
+    order = ("split", "recipe", "network", "cross-fit", "last pass")
     for row in sorted(results("elpv")["rows"], key=lambda row: [row[key] for key in order]):
         settings = row["settings"]
         name = f"{row['split']}, `{row['recipe']}`, {settings['epochs']} epochs in {settings['precision']}"
@@ -212,7 +212,7 @@ def cells() -> str:
         if settings["middle"]:
             name += ", middle stages"
         if row["cross-fit"]:
-            name += ", cross-fitted"
+            name += ", cross-fitted" if row["last pass"] else ", cross-fitted, mean alone"
         by.setdefault(name, []).append(row)
     for name, found in by.items():
         cells = []

@@ -20,6 +20,11 @@ from eyeline.runtime import verify_artifact
 from parts import write_parts
 
 PATTERN = r"(?P<group>part\d+)_"
+RECIPE = {
+    "batch_size": 9,
+    "dropout": 0.0,
+    "learning_rate": 5e-5,
+}  # of few parts a larger rate enlarges rounding
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
@@ -35,7 +40,7 @@ def command(*words: object, processes: int = 2) -> list[str]:
 
 def options(folder: Path) -> list[object]:
     recipe = folder.parent / "recipe.toml"
-    recipe.write_text("batch_size = 9\ndropout = 0.0\n")
+    recipe.write_text("".join(f"{name} = {value}\n" for name, value in RECIPE.items()))
     return ["--group-by", PATTERN, "--epochs", 2, "--recipe", recipe, "--out", folder, "--json"]
 
 
@@ -44,9 +49,9 @@ def scores(folder: Path) -> np.ndarray:
 
 
 def weights(folder: Path) -> bytes:
-    """Of every fold's network."""
+    """Of every fold's network, and of the last pass."""
     files = sorted(folder.glob("folds/*/network.safetensors"))
-    assert len(files) == 3
+    assert [file.parent.name for file in files] == ["1", "2", "3", "all"]
     return b"".join(path.read_bytes() for path in files)
 
 
@@ -59,7 +64,7 @@ def test_two_processes_make_the_same_inspector_as_one(photos, tmp_path):
     assert result["run"] == str(both)
     assert done.stderr.count("exporting 1/1") == 1
     alone = tmp_path / "alone"
-    train(photos, out=alone, group_by=PATTERN, epochs=2, recipe={"batch_size": 9, "dropout": 0.0})
+    train(photos, out=alone, group_by=PATTERN, epochs=2, recipe=RECIPE)
     # Losses agree to 1e-5 (tests/training/test_ranks.py); AdamW's first steps, and the temperature, enlarge rounding.
     np.testing.assert_allclose(scores(both), scores(alone), atol=5e-3)
     record = json.loads((both / "run.json").read_text())
