@@ -21,10 +21,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/runs/$$(ls -t runs | head -n 1)/report.html" >/dev/null 2>&1 || true
 
 test: $(STAMP)
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-report=term --cov-fail-under=90
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term --cov-fail-under=90
 
 test-all: $(STAMP)
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .
