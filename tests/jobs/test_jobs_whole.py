@@ -155,7 +155,8 @@ def test_a_few_bad_files_are_listed_and_many_stop_the_job(photos, tmp_path):
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_interrupted_training_goes_on_where_it_stopped(photos, tmp_path):
+def test_interrupted_training_goes_on_where_it_stopped(run, photos, tmp_path):
+    """The same command as that of the module's run, which nobody interrupted."""
     import os
     import signal
 
@@ -165,15 +166,13 @@ def test_interrupted_training_goes_on_where_it_stopped(photos, tmp_path):
         if stage == "training" and done == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    options = {"group_by": PATTERN, "epochs": 1, "recipe": {"batch_size": 16}}
     with pytest.raises(Interrupted):
-        train(photos, out=tmp_path / "stopped", progress=interrupt, **options)
+        train(photos, out=tmp_path / "stopped", progress=interrupt, group_by=PATTERN, epochs=1)
     assert not (tmp_path / "stopped" / "model.onnx").exists()
     resumed = train(resume=tmp_path / "stopped")
-    whole = train(photos, out=tmp_path / "whole", **options)
     first, second = (
         pq.read_table(folder / "predictions.parquet").column("score").to_numpy()
-        for folder in (resumed.folder, whole.folder)
+        for folder in (resumed.folder, run.folder)
     )
     assert np.array_equal(first, second)
 
