@@ -69,6 +69,30 @@ def figures(logits: NDArray[np.float32], table: ImageTable, held: NDArray[np.int
     return {"auroc": float(auroc(scores, defect)), "inside modules": float(np.mean(inside))}
 
 
+def held_out(table: ImageTable, split: str, seed: int, fold: int) -> NDArray[np.int64]:
+    """Numbers of the cells of one fold of modules, or of a random quarter."""
+    if split == "grouped":
+        return np.flatnonzero(make_folds(table, k=5, by="group", seed=seed) == fold).astype(np.int64)
+    parts = split_images(table, by="image", fractions=(0.75, 0.0, 0.25), seed=seed)
+    return np.flatnonzero(np.array(parts) == "test").astype(np.int64)
+
+
+def examples_of(
+    table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], folds: Any, recipe: Recipe
+) -> Examples:
+    """What is learned from `train`, without a validation part."""
+    return Examples(
+        pixels=pixels,
+        targets=table.targets,
+        classes=2,
+        train=train,
+        val=train[:0],
+        folds=folds,
+        features=features,
+        soft=soft_labels(table) if recipe.soft_labels else None,
+    )
+
+
 def one_split(
     table: ImageTable,
     pixels: Any,
@@ -82,16 +106,8 @@ def one_split(
 ) -> dict[str, Any]:
     train = np.setdiff1d(np.arange(len(table)), held).astype(np.int64)
     net, normalize = published(network, recipe.middle)
-    examples = Examples(
-        pixels=pixels,
-        targets=table.targets,
-        classes=2,
-        train=train,
-        val=train[:0],
-        folds=make_folds(table.select(train), k=3, by=by, seed=0),  # type: ignore[arg-type]
-        features=features,
-        soft=soft_labels(table) if recipe.soft_labels else None,
-    )
+    folds = make_folds(table.select(train), k=3, by=by, seed=0)  # type: ignore[arg-type]
+    examples = examples_of(table, pixels, features, train, folds, recipe)
     set_up(net, examples, recipe, normalize)
     start_head(net, examples, recipe, normalize)
     head = figures(predict_logits(net, pixels, held, normalize), table, held)
@@ -168,11 +184,7 @@ def main() -> None:
             continue
         if features is None:
             features = all_features(table, cache.pixels, recipe, options.network)
-        if split == "grouped":
-            held = np.flatnonzero(make_folds(table, k=5, by="group", seed=seed) == fold).astype(np.int64)
-        else:
-            parts = split_images(table, by="image", fractions=(0.75, 0.0, 0.25), seed=seed)
-            held = np.flatnonzero(np.array(parts) == "test").astype(np.int64)
+        held = held_out(table, split, seed, fold)
         by = "group" if split == "grouped" else "image"
         row = one_split(
             table, cache.pixels, features, held, by, seed, recipe, options.network, options.cross_fit

@@ -35,12 +35,12 @@ import torch
 from numpy.typing import NDArray
 
 from contenders.fastai_learner import defect_probabilities, make_learner
-from elpv import NETWORK, SIZE, all_features, published, tied
+from elpv import NETWORK, SIZE, all_features, examples_of, published, tied
 from eyeline.errors import EyelineError
 from eyeline.files import write_atomically, write_json
 from eyeline.images import DecodeOptions, ImageTable, make_folds, open_cache, read_images
 from eyeline.reports.svg import Plot
-from eyeline.training import CrossFit, Examples, Recipe, cross_fit, predict_logits
+from eyeline.training import CrossFit, Recipe, cross_fit, predict_logits
 from eyeline.verdicts import auroc
 from pictures import whole_file
 
@@ -60,15 +60,7 @@ def few(table: ImageTable, held: NDArray[np.bool_], count: int, seed: int) -> ND
 def ours(table: ImageTable, pixels: Any, features: Any, train: NDArray[np.int64], recipe: Recipe) -> CrossFit:
     net, normalize = published(NETWORK)
     part = table.select(train)
-    examples = Examples(
-        pixels=pixels,
-        targets=table.targets,
-        classes=2,
-        train=train,
-        val=train[:0],
-        folds=folds_of(part),
-        features=features,
-    )
+    examples = examples_of(table, pixels, features, train, folds_of(part), recipe)
     groups = np.array(part.groups, dtype=object)
     with tempfile.TemporaryDirectory() as folder:
         return cross_fit(net, examples, recipe, normalize, folder=Path(folder), groups=groups)

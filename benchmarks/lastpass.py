@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from elpv import NETWORK, SIZE, all_features, figures, published, tied
+from elpv import NETWORK, SIZE, all_features, examples_of, figures, held_out, published, tied
 from eyeline.files import write_json
-from eyeline.images import DecodeOptions, make_folds, open_cache, read_images, split_images
-from eyeline.jobs.soft_labels import soft_labels
+from eyeline.images import DecodeOptions, make_folds, open_cache, read_images
 from eyeline.networks import Network, Views
 from eyeline.progress import silent
-from eyeline.training import Examples, find_recipe, fit, freeze_batch_norm, predict_logits
+from eyeline.training import find_recipe, fit, freeze_batch_norm, predict_logits
 from eyeline.training.balance import prior_shift, undo_balance
 from eyeline.training.folds import average_weights, each_fold
 from eyeline.training.ranks import ALONE
@@ -56,24 +55,12 @@ def main() -> None:
     recipe = find_recipe("elpv")
     table = tied(read_images("elpv"))
     pixels = open_cache(table, DecodeOptions(image_size=(SIZE, SIZE), channels=1)).pixels
-    if options.split == "grouped":
-        held = np.flatnonzero(make_folds(table, k=5, by="group", seed=options.seed) == options.fold)
-    else:
-        parts = split_images(table, by="image", fractions=(0.75, 0.0, 0.25), seed=options.seed)
-        held = np.flatnonzero(np.array(parts) == "test")
+    held = held_out(table, options.split, options.seed, options.fold)
     train = np.setdiff1d(np.arange(len(table)), held).astype(np.int64)
     by: Any = "group" if options.split == "grouped" else "image"
     net, normalize = published(NETWORK)
-    examples = Examples(
-        pixels=pixels,
-        targets=table.targets,
-        classes=2,
-        train=train,
-        val=train[:0],
-        folds=make_folds(table.select(train), k=3, by=by, seed=0),
-        features=all_features(table, pixels, recipe),
-        soft=soft_labels(table),
-    )
+    folds = make_folds(table.select(train), k=3, by=by, seed=0)
+    examples = examples_of(table, pixels, all_features(table, pixels, recipe), train, folds, recipe)
     freeze_batch_norm(net, recipe, normalize(pixels[:1]))
     results: dict[str, Any] = {"network": NETWORK, "recipe": recipe.to_dict(), "rows": []}
     if options.output.exists():
@@ -89,10 +76,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         about: dict[str, Any] = {"folder": Path(folder), "budget": None, "steps": None, "resume": False}
-        folds = each_fold(
+        fitted = each_fold(
             net, examples, recipe, normalize, seed=options.seed, ranks=ALONE, progress=silent, **about
         )
-        mean = mean_of(*(fitted.network for _, fitted in folds))
+        mean = mean_of(*(each.network for _, each in fitted))
         judge("mean of the folds", mean)
         other: dict[str, Any] = {"choose_epoch": False}
         for rate in options.rates:

@@ -20,11 +20,8 @@ from eyeline.runtime import verify_artifact
 from parts import write_parts
 
 PATTERN = r"(?P<group>part\d+)_"
-RECIPE = {
-    "batch_size": 9,
-    "dropout": 0.0,
-    "learning_rate": 5e-5,
-}  # of few parts a larger rate enlarges rounding
+# A larger rate, on so few parts, enlarges rounding.
+RECIPE = {"batch_size": 9, "dropout": 0.0, "learning_rate": 5e-5}
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 

@@ -187,7 +187,7 @@ def cross_fit(
         return alone
 
     fits: list[Fit] = []
-    parts: dict[int | str, Fit] = {}
+    last: list[Fit] = []
     logits = np.zeros_like(head_logits)
     averaged = np.zeros_like(head_logits) if views > 1 else None
     how: dict[str, Any] = {"folder": folder, "seed": seed, "budget": budget, "steps": steps, "resume": resume}
@@ -199,8 +199,7 @@ def cross_fit(
             several = Views(fitted.network, views)
             averaged[unseen] = predict_logits(several, examples.pixels, train[unseen], normalize)
         fits.append(fitted)
-        parts[len(fits)] = fitted
-        _write_metrics(folder, parts)
+        _write_metrics(folder, fits, last)
     gain = _compare(logits, head_logits, targets, figure, groups)
     chosen = worth_it(gain, fewest=int(np.unique(targets, return_counts=True)[1].min()))
     for epoch in range(1, max(len(fitted.history) for fitted in fits) + 1):
@@ -211,15 +210,15 @@ def cross_fit(
     rows[-1] |= _figures(logits, targets)
     if ranks.tell(chosen):
         average_weights(net, [fitted.network for fitted in fits])
-        last = last_pass(
-            net, examples, recipe, normalize, plan=fits[0].plan, ranks=ranks, progress=progress, **how
+        plan = fits[0].plan
+        last.append(
+            last_pass(net, examples, recipe, normalize, plan=plan, ranks=ranks, progress=progress, **how)
         )
-        parts[LAST] = last
-        _write_metrics(folder, parts)
+        _write_metrics(folder, fits, last)
         start = rows[-1]
         rows += [
             {"epoch": start["epoch"] + row["epoch"], "step": start["step"] + row["step"], "loss": row["loss"]}
-            for row in last.history
+            for row in last[0].history
         ]
     whole = Fit(
         network=net.eval(),
@@ -228,8 +227,8 @@ def cross_fit(
         metric="cross-validation",
         plan=fits[0].plan,
         penalty=penalty,
-        seconds=sum(fitted.seconds for fitted in parts.values()),
-        notes=tuple(note for fitted in parts.values() for note in fitted.notes),
+        seconds=sum(fitted.seconds for fitted in fits + last),
+        notes=tuple(note for fitted in fits + last for note in fitted.notes),
     )
     return CrossFit(
         fit=whole,
@@ -254,8 +253,9 @@ def worth_it(gain: Comparison, fewest: int) -> bool:
     return gain.difference > (error if fewest < FEW else 0.0)
 
 
-def _write_metrics(folder: Path, fits: dict[int | str, Fit]) -> None:
-    lines = [row | {"fold": name} for name, fitted in fits.items() for row in fitted.history]
+def _write_metrics(folder: Path, fits: list[Fit], last: list[Fit]) -> None:
+    named = [*enumerate(fits, 1), *((LAST, fitted) for fitted in last)]
+    lines = [row | {"fold": name} for name, fitted in named for row in fitted.history]
     write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
