@@ -136,7 +136,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Training settings: default, probe, fast, gentle, strong, scratch or elpv, or a TOML file.",
+            help="Training settings: default, probe, fast, gentle, scratch or elpv, or a TOML file.",
         ),
     ] = None,
     teacher: Annotated[
