@@ -253,7 +253,9 @@ def scratch() -> str:
     for (minutes, network), found in sorted(by.items()):
         shares = [[100 * entry[key] for entry in found] for key in ("accuracy", "accuracy_of_verdicts")]
         spreads = [f" ± {statistics.pstdev(each):.2f}" if len(each) > 1 else "" for each in shares]
-        cells = [f"{statistics.mean(each):.2f}{spread} %" for each, spread in zip(shares, spreads, strict=True)]
+        cells = [
+            f"{statistics.mean(each):.2f}{spread} %" for each, spread in zip(shares, spreads, strict=True)
+        ]
         seconds = statistics.median(entry["seconds"] for entry in found)
         rows.append(f"| {minutes:g} min | {network} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} s |")
     return "\n".join(rows)
