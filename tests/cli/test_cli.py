@@ -115,6 +115,17 @@ def test_debug_shows_the_traceback():
         run(["train", "--debug"])
 
 
+@pytest.mark.parametrize("words", [[], ["--debug"]])
+def test_ctrl_c_between_steps_says_so_and_exits_with_75(capsysbinary, monkeypatch, words):
+    def ctrl_c():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eyeline.cli.networks.network_names", ctrl_c)
+    code, out, err = call(capsysbinary, "networks", *words)
+    assert (code, out) == (75, "")
+    assert err.startswith("eyeline: interrupted; ")
+
+
 def test_predict_formats_agree(capsysbinary, model, photos):
     code, out, _ = call(capsysbinary, "predict", model, photos / "good")
     table = list(csv.DictReader(io.StringIO(out)))

@@ -95,6 +95,12 @@ def options(
     """Options before the verb; `run` has taken --debug out, wherever it stood."""
 
 
+CTRL_C = 130  # what typer returns, without a word, in place of raising KeyboardInterrupt
+INTERRUPTED = (
+    "interrupted; nothing half-written is left (a run that was begun goes on with: train --resume RUN)"
+)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code.
 
@@ -104,8 +110,8 @@ def run(arguments: Sequence[str]) -> int:
     _arguments[:] = [word for word in arguments if word != "--debug"] or ["--help"]
     command: Any = typer.main.get_command(application)
     try:
-        result = command.main(_arguments, prog_name="eyeline", standalone_mode=False)
-        return int(result or 0)
+        result = int(command.main(_arguments, prog_name="eyeline", standalone_mode=False) or 0)
+        return _fail(INTERRUPTED, 75, debug=False) if result == CTRL_C else result
     except Interrupted as error:
         return _fail(error.one_line(), 75, debug)
     except GateError as error:
@@ -119,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
         hint = f" (see {where.command_path} --help)" if where is not None else ""
         return _fail(f"{error.format_message()}{hint}", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing half-written is left", 75, debug)
+        return _fail(INTERRUPTED, 75, debug)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; say nothing more
         return 0
