@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,6 +226,11 @@ def test_what_cannot_be_split_says_why() -> None:
     ) as caught:
         split_images(table(labels, groups))
     assert caught.value.code == "bad_split"
+    tied = replace(
+        table(labels, ["one"] * 20), group_source="given: folders; those that share pictures joined"
+    )
+    with pytest.raises(EyelineError, match=r"1 group has any.*\(groups: given: folders; those that share"):
+        split_images(tied)
     with pytest.raises(EyelineError, match="the table has 2 for 3 parts"):
         split_images(table(["good"] * 9 + ["bad"] * 2))
     with pytest.raises(EyelineError, match="part would have no defects; the table has 4 for 5 parts"):

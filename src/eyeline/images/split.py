@@ -279,4 +279,5 @@ def _why(table: ImageTable, by: By, wanted: NDArray[np.bool_], parts: int) -> st
     if by == "image" or table.groups is None:
         return f"; the table has {int(wanted.sum())} for {parts} parts"
     groups = len({table.groups[row] for row in np.flatnonzero(wanted)})
-    return f"; {groups} groups have any, and {parts} parts need at least {parts} such groups"
+    have = "1 group has any" if groups == 1 else f"{groups} groups have any"
+    return f"; {have}, and {parts} parts need at least {parts} such groups (groups: {table.group_source})"
