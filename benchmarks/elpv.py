@@ -7,7 +7,8 @@ Grouped: 5 folds of whole modules, the module that is in the set twice tied. Ran
 the network (ImageNet weights, 300 px) learns from everything that is not held out, without choosing an epoch:
 the held-out cells choose nothing. With --cross-fit it learns as `eyeline train` does: one network for each of three
 folds of what is not held out, made one where that beats the fitted head. AUROC over all held-out cells, with one view
-and with eight, and the mean AUROC inside modules, which a module that looks unlike all others cannot spoil.
+and with eight; the mean AUROC inside modules, which a module that looks unlike all others cannot spoil; and the AUROC
+over the cells that `--unknown 0.02` would not take for unknown, told by the frozen features (see `unseen_make.py`).
 
 Splits already in the results file with the same recipe are not run again, so an interrupted benchmark goes on.
 Results: benchmarks/results/elpv.json.
@@ -44,7 +45,7 @@ from eyeline.training import (
     predict_logits,
 )
 from eyeline.training.start import set_up, start_head
-from eyeline.verdicts import auroc
+from eyeline.verdicts import auroc, fit_space, unknown_rule
 
 RESULTS = Path(__file__).parent / "results" / "elpv.json"
 NETWORK, SIZE = "efficientnet_lite0", 300
@@ -58,7 +59,30 @@ def tied(table: ImageTable) -> ImageTable:
     return replace(table, groups=tuple(twin.get(name, name) for name in groups))
 
 
-def figures(logits: NDArray[np.float32], table: ImageTable, held: NDArray[np.int64]) -> dict[str, float]:
+def unknown_cells(
+    table: ImageTable, features: NDArray[np.float32], held: NDArray[np.int64], alpha: float = 0.02
+) -> NDArray[np.bool_]:
+    """Which held-out cells lie too far from all others in the features `(N, C)`, as `--unknown` finds them."""
+    train = np.setdiff1d(np.arange(len(table)), held)
+    part, groups = table.select(train), np.array(table.groups, dtype=object)[train]
+    folds = make_folds(part, k=3, by="group", seed=0)
+    left_out = np.zeros(len(train))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        space = fit_space(features[train[~inside]], part.targets[~inside])
+        left_out[inside] = space.distances(features[train[inside]])
+    rule = unknown_rule(left_out, alpha, groups=groups)
+    if rule.threshold is None:
+        raise SystemExit(rule.text)
+    return fit_space(features[train], part.targets).distances(features[held]) > rule.threshold
+
+
+def figures(
+    logits: NDArray[np.float32],
+    table: ImageTable,
+    held: NDArray[np.int64],
+    unknown: NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
     scores, defect = logits[:, 1] - logits[:, 0], table.is_defect[held]
     groups = np.array(table.groups, dtype=object)[held]
     inside = [
@@ -66,7 +90,10 @@ def figures(logits: NDArray[np.float32], table: ImageTable, held: NDArray[np.int
         for name in np.unique(groups)
         if 0 < defect[groups == name].sum() < (groups == name).sum()
     ]
-    return {"auroc": float(auroc(scores, defect)), "inside modules": float(np.mean(inside))}
+    found = {"auroc": float(auroc(scores, defect)), "inside modules": float(np.mean(inside))}
+    if unknown is not None:
+        found["known"] = float(auroc(scores[~unknown], defect[~unknown]))
+    return found
 
 
 def held_out(table: ImageTable, split: str, seed: int, fold: int) -> NDArray[np.int64]:
@@ -110,7 +137,8 @@ def one_split(
     examples = examples_of(table, pixels, features, train, folds, recipe)
     set_up(net, examples, recipe, normalize)
     start_head(net, examples, recipe, normalize)
-    head = figures(predict_logits(net, pixels, held, normalize), table, held)
+    unknown = unknown_cells(table, features.mean(axis=0), held)
+    head = figures(predict_logits(net, pixels, held, normalize), table, held, unknown)
     with tempfile.TemporaryDirectory() as folder:
         about: dict[str, Any] = {"folder": Path(folder), "seed": seed}
         started = time.perf_counter()
@@ -124,12 +152,13 @@ def one_split(
         seconds = time.perf_counter() - started
     # A head alone is fitted to the image and its half turn, and averages no other views (see `cross_fit`).
     views = 8 if choice["method"] == "fine-tuned" else 2
-    one = figures(predict_logits(fitted, pixels, held, normalize), table, held)
-    many = figures(predict_logits(Views(fitted, views), pixels, held, normalize), table, held)
+    one = figures(predict_logits(fitted, pixels, held, normalize), table, held, unknown)
+    many = figures(predict_logits(Views(fitted, views), pixels, held, normalize), table, held, unknown)
     return {
         "head": head,
         "tuned": one,
         "eight views": many,
+        "unknown": int(unknown.sum()),
         "seconds": round(seconds, 1),
         "choice": choice,
     }
